@@ -1,0 +1,1 @@
+"""Moonbow: an open, self-hosted cloud for unified communications over a world of regions."""

@@ -1,0 +1,32 @@
+"""Every bound of the house in one place (law L9).  Units are last in the names."""
+
+BODY_BYTES_MAX = 16_384  # one message's text, in UTF-8
+TITLE_CHARS_MAX = 120
+NAME_CHARS_MAX = 80
+STATUS_CHARS_MAX = 140
+REQUEST_BYTES_MAX = 65_536  # one REST request body; Envoy enforces it first
+FRAME_BYTES_MAX = 65_536  # one WebSocket frame from a client
+MEMBERS_MAX = 1_000  # of one room
+ROOMS_MAX = 1_000  # of one person
+INVITES_MAX = 100  # people named in one request
+CURSORS_MAX = 1_000  # in one resume
+MISSING_MAX = 500  # entries named in one resume whose bodies the client lacks
+PAGE_MAX = 100  # entries of one history page
+RESUME_ROWS_MAX = 2_000  # rows of one stream replayed by one resume; beyond it the stream is reset
+SEND_BUFFER_BYTES_MAX = 1_048_576  # unread by one client before it is cut with 4008
+COMMIT_BATCH_MAX = 512  # operations in one transaction
+COMMIT_QUEUE_MAX = 8_192  # operations waiting in one gateway; beyond it callers are told to wait
+SHIP_BATCH_MAX = 64  # effects of one outbox queue in one request to another region
+BODIES_BATCH_MAX = 200  # bodies asked for in one request to another region
+BODY_TTL_S = 60.0  # how long a foreign body may be cached in memory, from the reader's request
+CLOCK_SKEW_S = 2.0  # allowed between sites; taken off the age of a pushed body
+BODY_CACHE_BYTES_MAX = 32 * 1_048_576
+RPC_TIMEOUT_S = 1.0
+SIGN_IN_ASK_S = 0.3
+REORDER_S = 0.1
+COMPARE_S = 2.0
+TRANSACTION_S_MAX = 1.0  # a process that holds the store's lock longer is ended by its supervisor
+ACCESS_TOKEN_S = 600
+REFRESH_TOKEN_S = 30 * 86_400
+REFRESH_GRACE_S = 60
+TYPING_S = 6.0

@@ -1,0 +1,199 @@
+"""Requests and answers of the REST API.  The OpenAPI document is generated from these types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from moonbow.base import limits
+
+from .values import Door, Member, Person, PresenceState, Role, Room, Row, Value
+
+Id = Annotated[str, Meta(min_length=10, max_length=64)]
+ClientId = Annotated[str, Meta(min_length=36, max_length=36, description="a UUID, unique per author")]
+Text = Annotated[str, Meta(min_length=1, max_length=limits.BODY_BYTES_MAX)]
+Title = Annotated[str, Meta(min_length=1, max_length=limits.TITLE_CHARS_MAX)]
+Seq = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class Request(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Base of requests: a field that nobody knows is a fault with its place."""
+
+
+class SignIn(Request):
+    """`POST /v1/sessions`."""
+
+    login: Annotated[str, Meta(min_length=3, max_length=254)]
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class Refresh(Request):
+    """`POST /v1/sessions/refresh`."""
+
+    refresh_token: Annotated[str, Meta(min_length=20, max_length=200)]
+
+
+class Session(Value):
+    """A signed-in session.  The access token is good for `expires_in_s`; the refresh token rotates at each use."""
+
+    access_token: str
+    expires_in_s: int
+    refresh_token: str
+    person: Person
+
+
+class Served(Value):
+    """Where the asker's request went: the door's site and the site of the gateway that answered."""
+
+    region: str
+    site: str
+    city: str
+
+
+class RegionInfo(Value):
+    """A region of the world as clients see it."""
+
+    name: str
+    title: str
+
+
+class Bootstrap(Value):
+    """What a client needs before it connects: the doors, best first, and how the world's regions are called."""
+
+    world: str
+    domain: str
+    served_by: Served
+    doors: list[Door]
+    regions: list[RegionInfo]
+
+
+class Me(Value):
+    """The signed-in person, where their data rests, and who serves them now."""
+
+    person: Person
+    company_name: str
+    region_title: str
+    served_by: Served
+
+
+class SetPresence(Request):
+    """`PUT /v1/me/presence`.  `online` gives the choice back to what the devices say."""
+
+    state: Literal["online", "away", "busy", "dnd", "invisible"]
+    text: Annotated[str, Meta(max_length=limits.STATUS_CHARS_MAX)] = ""
+
+
+class People(Value):
+    """A page of colleagues; `missing` names regions that did not answer."""
+
+    people: list[Person]
+    next: str | None = None
+    missing: list[str] = []
+
+
+class NewPerson(Request):
+    """`POST /v1/people`, for admins and owners.  `region` is where everything the person writes will rest."""
+
+    login: Annotated[str, Meta(min_length=3, max_length=254)]
+    password: Annotated[str, Meta(min_length=10, max_length=1024)]
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+    role: Role = "member"
+    region: str | None = None
+
+
+class ChangePerson(Request):
+    """`PATCH /v1/people/{id}`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)] | None = None
+    role: Role | None = None
+    password: Annotated[str, Meta(min_length=10, max_length=1024)] | None = None
+
+
+class NewRoom(Request):
+    """`POST /v1/rooms`.  A direct room has one other member and no title; the same pair always gets the same room."""
+
+    kind: Literal["group", "direct"] = "group"
+    title: Title | None = None
+    members: Annotated[list[Id], Meta(max_length=limits.INVITES_MAX)] = []
+
+
+class NewTitle(Request):
+    """`PUT /v1/rooms/{id}/title`."""
+
+    client_id: ClientId
+    title: Title
+
+
+class Rooms(Value):
+    """Everything somebody is a member of."""
+
+    rooms: list[Room]
+
+
+class Members(Value):
+    """The members of a room."""
+
+    members: list[Member]
+
+
+class NewEntry(Request):
+    """`POST /v1/rooms/{id}/entries`.  The same `client_id` again gives the entry's present state."""
+
+    client_id: ClientId
+    text: Text
+
+
+class Posted(Value):
+    """The fate of a post so far.  kept = durable at its author's home, not yet ordered; placed has a seq."""
+
+    state: Literal["placed", "kept", "refused"]
+    client_id: str
+    id: str | None = None
+    seq: int | None = None
+    code: str | None = None
+
+
+class Page(Value):
+    """A page of a room's rows in ascending order; `more` says whether older ones exist."""
+
+    rows: list[Row]
+    head: int
+    more: bool
+
+
+class Read(Request):
+    """`PUT /v1/rooms/{id}/read`."""
+
+    seq: Seq
+
+
+class SyncRequest(Request):
+    """`POST /v1/sync`: what the client has, by stream, and the entries whose bodies it still lacks."""
+
+    cursors: Annotated[dict[Id, Seq], Meta(max_length=limits.CURSORS_MAX)] = {}
+    missing: Annotated[list[Id], Meta(max_length=limits.MISSING_MAX)] = []
+
+
+class SyncAnswer(Value):
+    """Everything beyond the cursors.  `resets` names streams whose cursor was unknown or too old: page them anew."""
+
+    rooms: list[Room]
+    rows: list[Row]
+    resets: dict[str, int]
+
+
+class PresenceList(Value):
+    """Presence of the people asked for."""
+
+    people: list[PersonPresence]
+
+
+class PersonPresence(Value):
+    """One person's presence, as `GET /v1/presence` gives it."""
+
+    person: str
+    state: PresenceState
+    text: str
+    since: str | None

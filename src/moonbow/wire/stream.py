@@ -1,0 +1,197 @@
+"""Frames of the WebSocket `/v1/stream`: one JSON object a frame, told apart by `t`.
+
+First frame of a client: `hello` (nothing known yet) or `resume` (here are my cursors).  See docs/API.md.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from moonbow.base import limits
+
+from .rest import ClientId, Id, Seq, Text
+from .values import Room, State, Value
+
+PROTOCOL = "moonbow.v1"
+TOKEN_PROTOCOL = "moonbow.jwt."  # a browser's way to send its token; it must stand last
+
+CLOSE_GOING = 1012
+CLOSE_TOKEN = 4001
+CLOSE_BAD_FRAME = 4002
+CLOSE_REVOKED = 4003
+CLOSE_SLOW = 4008
+CLOSE_BUSY = 4029
+
+
+class FromClient(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="t", gc=False
+):
+    """Base of a client's frames."""
+
+
+class Hello(FromClient, tag="hello"):
+    """A new client that has nothing: the answer is `welcome` with its rooms, then live events."""
+
+
+class Resume(FromClient, tag="resume", gc=True):
+    """A client that was here before: cursors by stream, and entries shown whose bodies it lacks."""
+
+    cursors: Annotated[dict[Id, Seq], Meta(max_length=limits.CURSORS_MAX)]
+    missing: Annotated[list[Id], Meta(max_length=limits.MISSING_MAX)] = []
+
+
+class Post(FromClient, tag="post"):
+    """A message; answered by `ack` with the same `client_id`."""
+
+    room: Id
+    client_id: ClientId
+    text: Text
+
+
+class Redact(FromClient, tag="redact"):
+    """Erase an entry: one's own, or anybody's in a room that one created."""
+
+    room: Id
+    entry: Id
+
+
+class MarkRead(FromClient, tag="read"):
+    """Read up to and including `seq`."""
+
+    room: Id
+    seq: Seq
+
+
+class Typing(FromClient, tag="typing"):
+    """Typing now (repeat every 4 s while it lasts), or no longer."""
+
+    room: Id
+    on: bool = True
+
+
+class SetState(FromClient, tag="state"):
+    """What this device is: in use or idle."""
+
+    state: Literal["online", "away"]
+
+
+class Watch(FromClient, tag="watch"):
+    """Whose presence to send from now on; replaces the earlier list."""
+
+    people: Annotated[list[Id], Meta(max_length=500)]
+
+
+class Renew(FromClient, tag="renew"):
+    """A fresh access token, so that the socket outlives the old one."""
+
+    access_token: Annotated[str, Meta(max_length=4096)]
+
+
+class Ping(FromClient, tag="ping"):
+    """Are you there?  Answered by `pong` with the same `n`."""
+
+    n: int = 0
+
+
+ClientFrame = Hello | Resume | Post | Redact | MarkRead | Typing | SetState | Watch | Renew | Ping
+
+
+class Event(Value):
+    """Base of the server's frames.  `row` and `presence` are in `wire.values`."""
+
+
+class Welcome(Event, tag="welcome", tag_field="t"):
+    """First answer.  `rooms` is a snapshot; rows beyond it follow as events, in order, without a hole."""
+
+    session: str
+    person: str
+    region: str
+    site: str
+    city: str
+    inbox: str
+    inbox_head: int
+    expires_at: str
+    heartbeat_s: float
+    rooms: list[Room]
+
+
+class Synced(Event, tag="synced", tag_field="t"):
+    """Everything missed has been sent; what follows is live.  `resets`: streams to page anew, with their heads."""
+
+    resets: dict[str, int]
+
+
+class RoomEvent(Event, tag="room", tag_field="t"):
+    """A room came into view or changed (joined, title known); replaces what the client knew."""
+
+    room: Room
+
+
+class BodyEvent(Event, tag="body", tag_field="t"):
+    """The body of an entry shown before, or what became of it."""
+
+    stream: str
+    id: str
+    state: State
+    body: dict[str, Any] | None = None
+
+
+class Ack(Event, tag="ack", tag_field="t"):
+    """The fate of a post so far: placed(seq), kept, or refused(code)."""
+
+    client_id: str
+    state: Literal["placed", "kept", "refused"]
+    room: str
+    id: str | None = None
+    seq: int | None = None
+    code: str | None = None
+
+
+class TypingEvent(Event, tag="typing", tag_field="t"):
+    """Somebody is typing, or stopped."""
+
+    room: str
+    person: str
+    on: bool
+
+
+class ReadEvent(Event, tag="read", tag_field="t"):
+    """One's own read cursor moved, perhaps on another device."""
+
+    room: str
+    seq: int
+    unread: int
+
+
+class Migrate(Event, tag="migrate", tag_field="t"):
+    """This gateway is going: open a second socket, resume there, close this one, within the time given."""
+
+    reason: str
+    within_s: float
+
+
+class Renewed(Event, tag="renewed", tag_field="t"):
+    """The socket now lives until `expires_at`."""
+
+    expires_at: str
+
+
+class Pong(Event, tag="pong", tag_field="t"):
+    """Answer to `ping`."""
+
+    n: int
+
+
+class ProblemEvent(Event, tag="problem", tag_field="t"):
+    """A frame could not be done.  `re` is its `t`; the socket stays open unless a close follows."""
+
+    code: str
+    detail: str
+    re: str | None = None
+    place: str | None = None
+    client_id: str | None = None
+    retryable: bool = False
+    retry_after_s: float | None = None

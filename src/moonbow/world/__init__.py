@@ -1,0 +1,35 @@
+"""The world file: what regions and sites there are, and everything that follows from it."""
+
+from .model import (
+    Balancing,
+    Company,
+    Place,
+    Region,
+    RegionData,
+    Site,
+    SiteRef,
+    Traffic,
+    World,
+    load_world,
+    parse_world,
+)
+from .policy import Ports, distance_km, nearest_sites, problems, site_address
+
+__all__ = [
+    "Balancing",
+    "Company",
+    "Place",
+    "Ports",
+    "Region",
+    "RegionData",
+    "Site",
+    "SiteRef",
+    "Traffic",
+    "World",
+    "distance_km",
+    "load_world",
+    "nearest_sites",
+    "parse_world",
+    "problems",
+    "site_address",
+]

@@ -1,0 +1,148 @@
+"""Frozen values of a world file, and their parsing.  Semantic faults are found by `policy.problems`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from moonbow.base.errors import ConfigError
+
+Policy = Literal["round_robin", "weighted", "sticky", "sticky+weighted"]
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of the file's values: immutable, and a field that nobody knows is a fault."""
+
+
+class Site(Struct):
+    """A data-center.  `at` is (latitude, longitude) in degrees; `capacity` is connected clients.
+
+    kind: `primary` serves a region; `edge` has doors and no data; `witness` only votes.
+    `doors` and `gateways` are counts of processes.  `address` is the site's own address on real hosts;
+    on one machine it follows from the site's place in the file.
+    """
+
+    name: str
+    city: str
+    at: tuple[float, float]
+    kind: Literal["primary", "edge", "witness"] = "primary"
+    doors: int = 1
+    gateways: int = 1
+    capacity: int = 10_000
+    address: str | None = None
+
+
+class RegionData(Struct):
+    """Which engine keeps what in a region."""
+
+    sql: Literal["sqlite"] = "sqlite"
+    documents: Literal["sql"] = "sql"
+    objects: Literal["directory"] = "directory"
+
+
+class Region(Struct):
+    """Where data belongs.  `resilient` is the declared order of regions for traffic, never for data."""
+
+    title: str
+    sites: tuple[Site, ...]
+    resilient: tuple[str, ...] = ()
+    sealed: bool = False
+    data: RegionData = RegionData()
+
+
+class Traffic(Struct):
+    """Which region a network belongs to for traffic; the most specific rule wins: subnet, country, continent, default."""
+
+    default: str
+    continents: dict[str, str] = {}
+    countries: dict[str, str] = {}
+    subnets: dict[str, str] = {}
+
+
+class Balancing(Struct):
+    """How a door spreads work over its gateways, per service."""
+
+    rest: Policy = "round_robin"
+    stream: Policy = "weighted"
+
+
+class Place(Struct):
+    """A place on earth that the local forwarder plays: clients of `network`, entering at `port` of this machine."""
+
+    name: str
+    network: str
+    port: int
+
+
+class Company(Struct):
+    """The company that a first start makes, so that there is somebody to talk to."""
+
+    name: str = "Lunar Rainbows"
+    people_max: int = 6
+
+
+class World(Struct):
+    """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11)."""
+
+    name: str
+    domain: str
+    regions: dict[str, Region]
+    traffic: Traffic
+    balancing: Balancing = Balancing()
+    places: tuple[Place, ...] = ()
+    company: Company = Company()
+    slot: int = 0
+
+    def sites(self) -> tuple[SiteRef, ...]:
+        """Every site with its region and its numbers, in file order."""
+        return tuple(
+            SiteRef(region, site, region_no, site_no)
+            for region_no, (region, found) in enumerate(self.regions.items())
+            for site_no, site in enumerate(found.sites)
+        )
+
+    def site(self, name: str) -> SiteRef:
+        """The site called `name`; `ConfigError` naming the known ones otherwise."""
+        for ref in self.sites():
+            if ref.site.name == name:
+                return ref
+        known = ", ".join(ref.site.name for ref in self.sites())
+        raise ConfigError(f"there is no site {name!r}; the world has {known}")
+
+    def primaries(self, region: str) -> tuple[SiteRef, ...]:
+        """The primary sites of a region, in file order."""
+        return tuple(ref for ref in self.sites() if ref.region == region and ref.site.kind == "primary")
+
+
+class SiteRef(NamedTuple):
+    """A site, the region it belongs to, and both their positions in the file."""
+
+    region: str
+    site: Site
+    region_no: int
+    site_no: int
+
+
+def parse_world(text: str, source: str = "world file") -> World:
+    """The world written in TOML `text`; `ConfigError` with the place of the first structural fault."""
+    try:
+        return msgspec.convert(tomllib.loads(text), World)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def load_world(path: Path) -> World:
+    """The world in the file at `path`, structurally and semantically sound, or `ConfigError` with every fault."""
+    from .policy import problems
+
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    world = parse_world(text, str(path))
+    if found := problems(world):
+        raise ConfigError(*(f"{path}: {problem}" for problem in found))
+    return world

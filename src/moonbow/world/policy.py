@@ -1,0 +1,166 @@
+"""Decisions that follow from a world alone: its faults, its addresses, its distances.
+
+Laws: `problems` reports every semantic fault at once, each with its place; no two sites share an address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from math import acos, cos, radians, sin
+
+from .model import Region, SiteRef, World
+
+_NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
+_DOMAIN = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z]{2,63}")
+CONTINENTS = frozenset({"AF", "AN", "AS", "EU", "NA", "OC", "SA"})
+
+
+class Ports:
+    """The same ports on every site's own address.  Doors have addresses of their own, see `door_address`."""
+
+    DOOR = 8443
+    MESH = 8444
+    DOOR_METRICS = 9901
+    BUS = 4222
+    BUS_ROUTES = 6222
+    BUS_GATEWAY = 7222
+    BUS_MONITOR = 8222
+    REST = 7100  # + number of the gateway
+    STREAM = 7200  # + number of the gateway
+    DNS = 5300
+
+
+def site_address(world: World, ref: SiteRef) -> str:
+    """The site's own address: declared on real hosts, 127.<region>.<site>.1 on one machine."""
+    return ref.site.address or f"127.{10 + 20 * world.slot + ref.region_no}.{1 + ref.site_no}.1"
+
+
+def door_address(world: World, ref: SiteRef, door: int) -> str:
+    """The address of one door of a site: its site's, with the last number counted up from 11."""
+    head, _, _ = site_address(world, ref).rpartition(".")
+    return f"{head}.{11 + door}"
+
+
+def world_address(world: World) -> str:
+    """Where what belongs to no site listens on one machine: the director and the forwarder's outgoing side."""
+    return f"127.{10 + 20 * world.slot}.0.1"
+
+
+def place_port(world: World, port: int) -> int:
+    """The forwarder's port of a place; worlds in other slots are 100 apart."""
+    return port + 100 * world.slot
+
+
+def distance_km(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Great-circle distance of two (latitude, longitude) in degrees."""
+    (lat1, lon1), (lat2, lon2) = ((radians(x), radians(y)) for x, y in (a, b))
+    cosine = sin(lat1) * sin(lat2) + cos(lat1) * cos(lat2) * cos(lon1 - lon2)
+    return 6371.0 * acos(max(-1.0, min(1.0, cosine)))
+
+
+def nearest_sites(world: World, region: str, origin: SiteRef) -> tuple[SiteRef, ...]:
+    """The primary sites of `region`, nearest to `origin` first; ties in file order."""
+    return tuple(sorted(world.primaries(region), key=lambda ref: distance_km(ref.site.at, origin.site.at)))
+
+
+def problems(world: World) -> tuple[str, ...]:
+    """Every semantic fault of a world, each as `place: what is wrong`."""
+    return tuple(_problems(world))
+
+
+def _problems(world: World) -> Iterator[str]:
+    if not _NAME.fullmatch(world.name):
+        yield f"name: {world.name!r} is not a short lower-case word"
+    if not _DOMAIN.fullmatch(world.domain):
+        yield f"domain: {world.domain!r} is not a lower-case domain name of two labels or more"
+    if not 0 <= world.slot <= 11:
+        yield f"slot: {world.slot} is not in 0..11"
+    if not 1 <= len(world.regions) <= 20:
+        yield f"regions: {len(world.regions)} given, 1 to 20 wanted"
+    seen_sites: dict[str, str] = {}
+    seen_addresses: dict[str, str] = {}
+    for name, region in world.regions.items():
+        place = f"regions.{name}"
+        if not _NAME.fullmatch(name):
+            yield f"{place}: a region's name is a lower-case word of at most 16 letters and digits"
+        yield from _region_problems(world, name, region, seen_sites, seen_addresses)
+    yield from _traffic_problems(world)
+    seen_ports: dict[int, str] = {}
+    for no, found in enumerate(world.places):
+        place = f"places[{no}]"
+        yield from _network_problems(f"{place}.network", found.network)
+        if not 1024 <= found.port <= 60_000:
+            yield f"{place}.port: {found.port} is not in 1024..60000"
+        if found.port in seen_ports:
+            yield f"{place}.port: {found.port} is taken by {seen_ports[found.port]}"
+        seen_ports.setdefault(found.port, place)
+    if not 1 <= world.company.people_max <= 50:
+        yield f"company.people_max: {world.company.people_max} is not in 1..50"
+
+
+def _region_problems(
+    world: World, name: str, region: Region, seen_sites: dict[str, str], seen_addresses: dict[str, str]
+) -> Iterator[str]:
+    place = f"regions.{name}"
+    if not any(site.kind == "primary" for site in region.sites):
+        yield f"{place}.sites: a region needs at least one primary site"
+    if len(region.sites) > 200:
+        yield f"{place}.sites: {len(region.sites)} given, at most 200 wanted"
+    for no, other in enumerate(region.resilient):
+        if other not in world.regions:
+            yield f"{place}.resilient[{no}]: there is no region {other!r}"
+        elif other == name:
+            yield f"{place}.resilient[{no}]: a region cannot be its own fallback"
+        elif region.sealed or world.regions[other].sealed:
+            yield f"{place}.resilient[{no}]: a sealed region never falls out or in"
+    for no, site in enumerate(region.sites):
+        spot = f"{place}.sites[{no}]"
+        if not _NAME.fullmatch(site.name):
+            yield f"{spot}.name: {site.name!r} is not a short lower-case word"
+        if site.name in seen_sites:
+            yield f"{spot}.name: {site.name!r} is taken by {seen_sites[site.name]}"
+        seen_sites.setdefault(site.name, spot)
+        latitude, longitude = site.at
+        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+            yield f"{spot}.at: {list(site.at)} is not a latitude in -90..90 and a longitude in -180..180"
+        for field, value, highest in (("doors", site.doors, 8), ("gateways", site.gateways, 16)):
+            if not 1 <= value <= highest:
+                yield f"{spot}.{field}: {value} is not in 1..{highest}"
+        if not 1 <= site.capacity <= 10_000_000:
+            yield f"{spot}.capacity: {site.capacity} is not in 1..10000000"
+        if site.address is not None:
+            try:
+                ip_address(site.address)
+            except ValueError:
+                yield f"{spot}.address: {site.address!r} is not an IP address"
+            else:
+                if site.address in seen_addresses:
+                    yield f"{spot}.address: {site.address} is taken by {seen_addresses[site.address]}"
+                seen_addresses.setdefault(site.address, spot)
+
+
+def _traffic_problems(world: World) -> Iterator[str]:
+    rules = [("traffic.default", world.traffic.default)]
+    rules += [(f"traffic.continents.{key}", region) for key, region in world.traffic.continents.items()]
+    rules += [(f"traffic.countries.{key}", region) for key, region in world.traffic.countries.items()]
+    rules += [(f'traffic.subnets."{key}"', region) for key, region in world.traffic.subnets.items()]
+    for place, region in rules:
+        if region not in world.regions:
+            yield f"{place}: there is no region {region!r}"
+    for key in world.traffic.continents:
+        if key not in CONTINENTS:
+            yield f"traffic.continents.{key}: a continent is one of {', '.join(sorted(CONTINENTS))}"
+    for key in world.traffic.countries:
+        if not re.fullmatch(r"[A-Z]{2}", key):
+            yield f"traffic.countries.{key}: a country is two capital letters (ISO 3166-1)"
+    for key in world.traffic.subnets:
+        yield from _network_problems(f'traffic.subnets."{key}"', key)
+
+
+def _network_problems(place: str, text: str) -> Iterator[str]:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        yield f"{place}: {error}"
