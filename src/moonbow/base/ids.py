@@ -27,11 +27,7 @@ def new_id(kind: str, region: str) -> str:
     """A fresh id: 48 bits of milliseconds, then version, variant and 74 random bits (RFC 9562, section 5.7)."""
     random = int.from_bytes(os.urandom(10), "big")
     value = (
-        (time.time_ns() // 1_000_000) << 80
-        | 0x7 << 76
-        | (random >> 68) << 64
-        | 0b10 << 62
-        | random & ((1 << 62) - 1)
+        (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & ((1 << 62) - 1)
     )
     return f"{kind}_{region}_{base32(value)}"
 

@@ -26,9 +26,7 @@ CLOSE_SLOW = 4008
 CLOSE_BUSY = 4029
 
 
-class FromClient(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="t", gc=False
-):
+class FromClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="t", gc=False):
     """Base of a client's frames."""
 
 
