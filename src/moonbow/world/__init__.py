@@ -13,7 +13,17 @@ from .model import (
     load_world,
     parse_world,
 )
-from .policy import Ports, distance_km, nearest_sites, problems, site_address
+from .policy import (
+    Ports,
+    distance_km,
+    door_address,
+    link_address,
+    nearest_sites,
+    place_port,
+    problems,
+    site_address,
+    world_address,
+)
 
 __all__ = [
     "Balancing",
@@ -27,9 +37,13 @@ __all__ = [
     "Traffic",
     "World",
     "distance_km",
+    "door_address",
+    "link_address",
     "load_world",
     "nearest_sites",
     "parse_world",
+    "place_port",
     "problems",
     "site_address",
+    "world_address",
 ]

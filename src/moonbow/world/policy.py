@@ -48,6 +48,15 @@ def world_address(world: World) -> str:
     return f"127.{10 + 20 * world.slot}.0.1"
 
 
+def link_address(world: World, src: SiteRef, dst: SiteRef) -> str:
+    """Where, on one machine, the sites of `src`'s side dial `dst`, so that the link between the two can be cut.
+
+    Same ports as at `dst`: bus routes, bus gateway, mesh.  127.<world>.<128 + number of src>.<1 + number of dst>.
+    """
+    numbers = {ref.site.name: number for number, ref in enumerate(world.sites())}
+    return f"127.{10 + 20 * world.slot}.{128 + numbers[src.site.name]}.{1 + numbers[dst.site.name]}"
+
+
 def place_port(world: World, port: int) -> int:
     """The forwarder's port of a place; worlds in other slots are 100 apart."""
     return port + 100 * world.slot

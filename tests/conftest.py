@@ -1,0 +1,28 @@
+"""Options of the whole suite: what is slow or needs a browser runs only when asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("moonbow")
+    group.addoption("--long", action="store_true", help="run tests marked long as well")
+    group.addoption("--fast", action="store_true", help="leave out tests that need real engines or a browser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unwanted = set()
+    if not config.getoption("--long"):
+        unwanted.add("long")
+    if config.getoption("--fast"):
+        unwanted |= {"long", "engines", "browser"}
+    kept = [item for item in items if not unwanted.intersection(mark.name for mark in item.iter_markers())]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
