@@ -1,0 +1,1 @@
+"""World -> processes on this machine: start, watch, kill, drain, cut, stop."""

@@ -1,0 +1,55 @@
+"""The folder in which a world lives: its layout, and making it ready for the first process."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from moonbow.base.errors import ConfigError
+from moonbow.base.files import write_private
+from moonbow.world import World
+
+from .pki import ensure_pki
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """The operator's word about sites; it outranks what probes see.  Rests in `overrides.json`."""
+
+    drain: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+
+
+def prepare_state(world: World, world_text: str, state: Path) -> None:
+    """Make or complete the folders, certificates and secrets of `world` under `state`; `ConfigError` if it cannot.
+
+    What rests in `regions/` is never touched.
+    """
+    try:
+        for name in ("", "regions", "sites", "world", "world/logs", "secrets", "pki"):
+            (state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for region in world.regions:
+            (state / "regions" / region / "keys").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for ref in world.sites():
+            (state / "sites" / ref.site.name / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(state / "world.toml", world_text.encode())
+        login_key = state / "secrets" / "login.key"
+        if not login_key.exists():
+            write_private(login_key, secrets.token_hex(32).encode())
+        ensure_pki(world, state)
+    except OSError as error:
+        raise ConfigError(f"{state}: cannot be prepared: {error}") from error
+
+
+def read_overrides(state: Path) -> Overrides:
+    """The operator's word as it stands; none if the file is missing."""
+    try:
+        return msgspec.json.decode((state / "overrides.json").read_bytes(), type=Overrides)
+    except FileNotFoundError:
+        return Overrides()
+
+
+def write_overrides(state: Path, overrides: Overrides) -> None:
+    """Replace the operator's word at once."""
+    write_private(state / "overrides.json", msgspec.json.encode(overrides))
