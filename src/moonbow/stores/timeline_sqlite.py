@@ -1,0 +1,519 @@
+"""The timeline in SQLite: one file a region, WAL, every commit synced, shared by all gateways of the region.
+
+One thread a process writes.  It takes what is waiting, and runs it as one transaction: the natural batch.  Writers of
+several processes queue on a file lock (the kernel wakes the next one; SQLite's own waiting sleeps in steps).
+Reads run on the caller's thread on a connection of their own: a page takes tens of microseconds, and WAL readers
+wait for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from moonbow.base import limits
+from moonbow.base.errors import Broken, MoonbowError, Unavailable
+from moonbow.timeline.model import (
+    AnyEffect,
+    Fresh,
+    Known,
+    Outgoing,
+    Result,
+    Row,
+    Span,
+    Stored,
+    Stream,
+    decode_effect,
+    encode_effect,
+)
+from moonbow.timeline.ports import Callback, Reads, Tx
+
+from .home import HomeRegion
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta(region TEXT NOT NULL, epoch INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS stream(key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL,
+    no INTEGER NOT NULL, creator TEXT NOT NULL, card TEXT, regions TEXT NOT NULL, pair TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS order_row(stream INTEGER NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL, entry TEXT,
+    author TEXT, target TEXT, no INTEGER NOT NULL, at INTEGER NOT NULL, gone INTEGER NOT NULL DEFAULT 0, detail TEXT,
+    PRIMARY KEY(stream, seq)) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS order_entry ON order_row(entry) WHERE kind = 'entry';
+CREATE TABLE IF NOT EXISTS span(stream INTEGER NOT NULL, person TEXT NOT NULL, joined INTEGER NOT NULL, left INTEGER,
+    PRIMARY KEY(stream, person, joined)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS post(entry TEXT PRIMARY KEY, author TEXT NOT NULL, client_id TEXT NOT NULL,
+    mark BLOB NOT NULL, room TEXT NOT NULL, state TEXT NOT NULL, seq INTEGER, code TEXT, early INTEGER NOT NULL,
+    body BLOB) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS post_client ON post(author, client_id);
+CREATE TABLE IF NOT EXISTS seat(person TEXT NOT NULL, room TEXT NOT NULL, read INTEGER NOT NULL,
+    invited INTEGER NOT NULL, PRIMARY KEY(person, room)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox(dest TEXT NOT NULL, stream TEXT NOT NULL, out_no INTEGER NOT NULL,
+    effect BLOB NOT NULL, PRIMARY KEY(dest, stream, out_no)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS out_no(dest TEXT NOT NULL, stream TEXT NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY(dest, stream)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS applied(source TEXT NOT NULL, epoch INTEGER NOT NULL, stream TEXT NOT NULL,
+    out_no INTEGER NOT NULL, state TEXT NOT NULL, seq INTEGER, code TEXT,
+    PRIMARY KEY(source, epoch, stream)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone(person TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+_ROW = "seq, kind, entry, author, target, no, at, gone, detail"
+
+
+def open_connection(path: Path) -> sqlite3.Connection:
+    """A connection with the settings that make a commit durable before it returns."""
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=5.0, check_same_thread=False, cached_statements=256
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA cache_size = -4096")
+    return connection
+
+
+class SqliteReads:
+    """`timeline.ports.Reads` on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection, region: str) -> None:
+        self.region = region
+        self._db = connection
+        self._run = connection.execute
+
+    def stream(self, ident: str) -> Stream | None:
+        found = self._run(
+            "SELECT id, key, head, no, creator, card, regions, pair FROM stream WHERE id = ?", (ident,)
+        ).fetchone()
+        return Stream(*found) if found else None
+
+    def row(self, stream: Stream, seq: int) -> Row | None:
+        found = self._run(f"SELECT {_ROW} FROM order_row WHERE stream = ? AND seq = ?", (stream.key, seq)).fetchone()
+        return _row(stream.ident, found) if found else None
+
+    def rows_after(self, stream: Stream, after: int, limit: int) -> list[Row]:
+        found = self._run(
+            f"SELECT {_ROW} FROM order_row WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?",
+            (stream.key, after, limit),
+        )
+        return [_row(stream.ident, values) for values in found]
+
+    def rows_before(self, stream: Stream, before: int, limit: int) -> list[Row]:
+        found = self._run(
+            f"SELECT {_ROW} FROM order_row WHERE stream = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+            (stream.key, before, limit),
+        ).fetchall()
+        return [_row(stream.ident, values) for values in reversed(found)]
+
+    def find_entry(self, entry: str) -> Row | None:
+        found = self._run(
+            "SELECT s.id, o.seq, o.kind, o.entry, o.author, o.target, o.no, o.at, o.gone, o.detail"
+            " FROM order_row o JOIN stream s ON s.key = o.stream WHERE o.entry = ? AND o.kind = 'entry'",
+            (entry,),
+        ).fetchone()
+        return _row(found[0], found[1:]) if found else None
+
+    def entries_of(self, stream: Stream, author: str) -> list[Row]:
+        found = self._run(
+            f"SELECT {_ROW} FROM order_row WHERE stream = ? AND author = ? AND kind = 'entry' ORDER BY seq",
+            (stream.key, author),
+        )
+        return [_row(stream.ident, values) for values in found]
+
+    def own_messages_after(self, stream: Stream, author: str, after: int) -> int:
+        found = self._run(
+            "SELECT count(*) FROM order_row WHERE stream = ? AND seq > ? AND author = ? AND kind = 'entry'"
+            " AND target IS NULL",
+            (stream.key, after, author),
+        ).fetchone()
+        return int(found[0])
+
+    def spans(self, stream: Stream, person: str) -> list[Span]:
+        found = self._run(
+            "SELECT joined, left FROM span WHERE stream = ? AND person = ? ORDER BY joined", (stream.key, person)
+        )
+        return [Span(*values) for values in found]
+
+    def members(self, stream: Stream) -> list[tuple[str, int]]:
+        return self._run(
+            "SELECT person, joined FROM span WHERE stream = ? AND left IS NULL ORDER BY joined", (stream.key,)
+        ).fetchall()
+
+    def region_sees(self, stream: Stream, region: str, seq: int) -> bool:
+        found = self._run(
+            "SELECT 1 FROM span WHERE stream = ? AND person >= ? AND person < ? AND joined <= ?"
+            " AND (left IS NULL OR left >= ?) LIMIT 1",
+            (stream.key, f"usr_{region}_", f"usr_{region}`", seq, seq),
+        ).fetchone()
+        return found is not None
+
+    def post(self, author: str, client_id: str) -> Known | None:
+        found = self._run(
+            "SELECT mark, entry, state, seq, code, early FROM post WHERE author = ? AND client_id = ?",
+            (author, client_id),
+        ).fetchone()
+        return Known(*found[:5], bool(found[5])) if found else None
+
+    def bodies(self, entries: Sequence[str]) -> dict[str, Stored]:
+        found: dict[str, Stored] = {}
+        for start in range(0, len(entries), 500):
+            some = entries[start : start + 500]
+            marks = ",".join("?" * len(some))
+            for entry, *stored in self._run(
+                f"SELECT entry, author, room, body FROM post WHERE entry IN ({marks})", some
+            ):
+                found[entry] = Stored(*stored)
+        return found
+
+    def seats(self, person: str) -> list[str]:
+        return [room for (room,) in self._run("SELECT room FROM seat WHERE person = ?", (person,))]
+
+    def seat(self, person: str, room: str) -> tuple[int, bool]:
+        found = self._run("SELECT read, invited FROM seat WHERE person = ? AND room = ?", (person, room)).fetchone()
+        return (found[0], bool(found[1])) if found else (0, False)
+
+    def direct_room(self, pair: str) -> str | None:
+        found = self._run("SELECT id FROM stream WHERE pair = ?", (pair,)).fetchone()
+        return found[0] if found else None
+
+    def heads(self, streams: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for start in range(0, len(streams), 500):
+            some = streams[start : start + 500]
+            marks = ",".join("?" * len(some))
+            found.update(self._run(f"SELECT id, head FROM stream WHERE id IN ({marks})", some))
+        return found
+
+    def copies(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """Rooms homed elsewhere, with the head of our copy, by id beyond `after`."""
+        return self._run(
+            "SELECT DISTINCT seat.room, coalesce(stream.head, 0) FROM seat LEFT JOIN stream ON stream.id = seat.room"
+            " WHERE seat.room > ? AND substr(seat.room, 5, ?) <> ? ORDER BY seat.room LIMIT ?",
+            (after, len(self.region) + 1, f"{self.region}_", limit),
+        ).fetchall()
+
+    def outbox_heads(self, limit: int) -> list[tuple[str, str]]:
+        return self._run("SELECT DISTINCT dest, stream FROM outbox LIMIT ?", (limit,)).fetchall()
+
+    def outgoing(self, dest: str, stream: str, limit: int) -> list[Outgoing]:
+        found = self._run(
+            "SELECT out_no, effect FROM outbox WHERE dest = ? AND stream = ? ORDER BY out_no LIMIT ?",
+            (dest, stream, limit),
+        )
+        return [Outgoing(dest, stream, out_no, decode_effect(effect)) for out_no, effect in found]
+
+    def applied(self, source: str, epoch: int, stream: str) -> tuple[int, Result] | None:
+        found = self._run(
+            "SELECT out_no, state, seq, code FROM applied WHERE source = ? AND epoch = ? AND stream = ?",
+            (source, epoch, stream),
+        ).fetchone()
+        return (found[0], Result(*found[1:])) if found else None
+
+    def is_gone(self, person: str) -> bool:
+        return self._run("SELECT 1 FROM gone WHERE person = ?", (person,)).fetchone() is not None
+
+    def epoch(self) -> int:
+        return int(self._run("SELECT epoch FROM meta").fetchone()[0])
+
+
+class SqliteTx(SqliteReads):
+    """`timeline.ports.Tx`: reads that remember what they locked, and writes, inside BEGIN IMMEDIATE."""
+
+    def __init__(self, connection: sqlite3.Connection, region: str, now_ms: int) -> None:
+        super().__init__(connection, region)
+        self.now_ms = now_ms
+        self.fresh: list[Fresh] = []
+        self.queued = False
+        self._streams: dict[str, Stream | None] = {}
+        self._spans: dict[tuple[int, str], list[Span]] = {}
+
+    def stream(self, ident: str) -> Stream | None:
+        if ident not in self._streams:
+            self._streams[ident] = super().stream(ident)
+        return self._streams[ident]
+
+    def spans(self, stream: Stream, person: str) -> list[Span]:
+        key = (stream.key, person)
+        if key not in self._spans:
+            self._spans[key] = super().spans(stream, person)
+        return self._spans[key]
+
+    def create_stream(self, ident: str, creator: str, pair: str | None) -> Stream:
+        cursor = self._run("INSERT INTO stream VALUES (NULL, ?, 0, 0, ?, NULL, '', ?)", (ident, creator, pair))
+        stream = Stream(ident, cursor.lastrowid or 0, 0, 0, creator, None, "", pair)
+        self._streams[ident] = stream
+        return stream
+
+    def add_row(self, stream: Stream, row: Row) -> None:
+        self._run(
+            "INSERT INTO order_row VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (stream.key, row.seq, row.kind, row.entry, row.author, row.target, row.no, row.at, row.gone, row.detail),
+        )
+
+    def mark_gone(self, stream: Stream, seq: int) -> None:
+        self._run("UPDATE order_row SET gone = 1 WHERE stream = ? AND seq = ?", (stream.key, seq))
+
+    def open_span(self, stream: Stream, person: str, seq: int) -> None:
+        self._spans.pop((stream.key, person), None)
+        self._run("INSERT INTO span VALUES (?, ?, ?, NULL)", (stream.key, person, seq))
+
+    def close_span(self, stream: Stream, person: str, seq: int) -> None:
+        self._spans.pop((stream.key, person), None)
+        self._run(
+            "UPDATE span SET left = ? WHERE stream = ? AND person = ? AND left IS NULL", (seq, stream.key, person)
+        )
+
+    def add_post(
+        self, author: str, client_id: str, mark: bytes, entry: str, room: str, state: str,
+        seq: int | None, code: str | None, body: bytes | None,
+    ) -> None:  # fmt: skip
+        self._run(
+            "INSERT INTO post VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (entry, author, client_id, mark, room, state, seq, code, state == "refused", body),
+        )
+
+    def set_fate(self, entry: str, state: str, seq: int | None, code: str | None) -> None:
+        self._run("UPDATE post SET state = ?, seq = ?, code = ? WHERE entry = ?", (state, seq, code, entry))
+
+    def erase_body(self, entry: str) -> None:
+        self._run("UPDATE post SET body = NULL WHERE entry = ?", (entry,))
+
+    def erase_author(self, author: str) -> list[str]:
+        rooms = self._run("SELECT DISTINCT room FROM post WHERE author = ? ORDER BY room", (author,)).fetchall()
+        self._run("UPDATE post SET body = NULL WHERE author = ?", (author,))
+        return [room for (room,) in rooms]
+
+    def set_seat(self, person: str, room: str, *, read: int | None = None, invited: bool | None = None) -> None:
+        self._run(
+            "INSERT INTO seat VALUES (:person, :room, coalesce(:read, 0), coalesce(:invited, 0)) ON CONFLICT DO UPDATE"
+            " SET read = coalesce(:read, read), invited = coalesce(:invited, invited)",
+            {"person": person, "room": room, "read": read, "invited": invited},
+        )
+
+    def enqueue(self, dest: str, stream: str, effect: AnyEffect) -> None:
+        self.queued = True
+        (out_no,) = self._run(
+            "INSERT INTO out_no VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET last = last + 1 RETURNING last",
+            (dest, stream),
+        ).fetchone()
+        self._run("INSERT INTO outbox VALUES (?, ?, ?, ?)", (dest, stream, out_no, encode_effect(effect)))
+
+    def dequeue(self, dest: str, stream: str, out_no: int) -> AnyEffect | None:
+        found = self._run(
+            "DELETE FROM outbox WHERE dest = ? AND stream = ? AND out_no = ? RETURNING effect", (dest, stream, out_no)
+        ).fetchone()
+        return decode_effect(found[0]) if found else None
+
+    def set_applied(self, source: str, epoch: int, stream: str, out_no: int, result: Result) -> None:
+        self._run(
+            "INSERT OR REPLACE INTO applied VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (source, epoch, stream, out_no, result.state, result.seq, result.code),
+        )
+
+    def set_gone(self, person: str) -> None:
+        self._run("INSERT OR IGNORE INTO gone VALUES (?)", (person,))
+
+    def flush(self) -> None:
+        """Write back the streams that changed; the last step before the commit."""
+        changed = [s for s in self._streams.values() if s is not None and s.changed]
+        if changed:
+            self._db.executemany(
+                "UPDATE stream SET head = ?, no = ?, card = ?, regions = ? WHERE key = ?",
+                [(s.head, s.no, s.card, ",".join(s.regions), s.key) for s in changed],
+            )
+
+
+class _Work:
+    """One operation that waits for the writer: what to run, and whom to tell."""
+
+    __slots__ = ("args", "done", "error", "result", "work")
+
+    def __init__(self, work: Callable[..., Any], args: tuple[Any, ...], done: Callback) -> None:
+        self.work, self.args, self.done = work, args, done
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class SqliteTimeline:
+    """`timeline.ports.Store` on a SQLite file.  Callbacks run on the loop that opened it."""
+
+    def __init__(self, path: Path, home: HomeRegion) -> None:
+        self.region = home.name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._writer = open_connection(path)
+        self._prepare(home, path)
+        self._reader = open_connection(path)
+        self._reads = SqliteReads(self._reader, home.name)
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._publish: Callable[[list[Fresh], bool], None] = lambda fresh, queued: None
+        self._began = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write_loop, name="timeline-writer", daemon=True)
+        self._thread.start()
+        self.commits = self.operations = 0
+
+    def _prepare(self, home: HomeRegion, path: Path) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            self._writer.executescript(SCHEMA)
+            known = self._writer.execute("SELECT region FROM meta").fetchone()
+            if known is None:
+                self._writer.execute("INSERT INTO meta VALUES (?, 1)", (home.name,))
+            else:
+                home.admits(known[0], str(path))
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def on_commit(self, publish: Callable[[list[Fresh], bool], None]) -> None:
+        """Who is told, on the loop, of the rows of every commit, before the callers are; and whether the outbox grew."""
+        self._publish = publish
+
+    def submit(self, work: Callable[..., Any], args: tuple[Any, ...], done: Callback) -> None:
+        """Run `work(tx, *args)` in the next transaction; `done(result, error)` follows on the loop.
+
+        `Unavailable` with `busy` when too much is waiting already.
+        """
+        if self._queue.qsize() >= limits.COMMIT_QUEUE_MAX:
+            raise Unavailable("busy", "too many writes are waiting here; try again in a moment")
+        self._queue.put(_Work(work, args, done))
+
+    async def write(self, work: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(tx, …)` in the next transaction and wait for its result."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.submit(lambda tx: work(tx, *args, **kwargs), (), done)
+        return await future
+
+    async def read(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(reads, …)` on one consistent snapshot."""
+        self._reader.execute("BEGIN")
+        try:
+            return work(self._reads, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise Unavailable("store_unavailable", str(error)) from error
+        finally:
+            self._reader.execute("COMMIT")
+
+    def busy_s(self) -> float:
+        """For how long the transaction under way has been running, waiting for other processes not counted."""
+        began = self._began
+        return time.monotonic() - began if began else 0.0
+
+    def close(self) -> None:
+        """Commit what is waiting, then stop."""
+        self._queue.put(None)
+        self._thread.join(timeout=5)
+        self._reader.close()
+        self._writer.close()
+        os.close(self._lock)
+
+    # -- the writer's thread ---------------------------------------------------------------------------------------
+
+    def _write_loop(self) -> None:
+        more = True
+        while more:
+            batch = [self._queue.get()]
+            while len(batch) < limits.COMMIT_BATCH_MAX and not self._queue.empty():
+                batch.append(self._queue.get())
+            if None in batch:
+                more = False
+            works = [work for work in batch if work is not None]
+            if works:
+                self._write(works)
+
+    def _write(self, works: list[_Work]) -> None:
+        fresh, queued = [], False
+        try:
+            fresh, queued = self._transact(works)
+        except _Undone as undone:
+            for work in works:  # one of them failed after it had written: alone, each gets its own answer
+                if len(works) == 1:
+                    work.error = undone.cause
+                    break
+                work.result = work.error = None
+                try:
+                    more, more_queued = self._transact([work])
+                except _Undone as alone:
+                    work.error = alone.cause
+                except sqlite3.Error as error:
+                    work.error = Unavailable("store_unavailable", str(error))
+                else:
+                    fresh += more
+                    queued |= more_queued
+        except sqlite3.Error as error:
+            for work in works:
+                work.error = Unavailable("store_unavailable", str(error))
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._finish, works, fresh, queued)
+
+    def _transact(self, works: list[_Work]) -> tuple[list[Fresh], bool]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._began = time.monotonic()
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            tx = SqliteTx(self._writer, self.region, time.time_ns() // 1_000_000)
+            try:
+                for work in works:
+                    self._run(tx, work)
+                tx.flush()
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        finally:
+            self._began = 0.0
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        return tx.fresh, tx.queued
+
+    def _run(self, tx: SqliteTx, work: _Work) -> None:
+        before = self._writer.total_changes
+        try:
+            work.result = work.work(tx, *work.args)
+        except MoonbowError as error:
+            if self._writer.total_changes != before:
+                raise _Undone(error) from error
+            work.error = error
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            raise _Undone(Broken(f"the store refuses this write: {error!r}")) from error
+
+    def _finish(self, works: list[_Work], fresh: list[Fresh], queued: bool) -> None:
+        self.commits += 1
+        self.operations += len(works)
+        for work in works:
+            work.done(work.result, work.error)
+        if fresh or queued:
+            self._publish(fresh, queued)
+
+
+class _Undone(Exception):
+    """Internal: the batch was taken back because of `cause`."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _row(stream: str, values: Any) -> Row:
+    seq, kind, entry, author, target, no, at, gone, detail = values
+    return Row(stream, seq, kind, entry, author, target, no, at, bool(gone), detail)

@@ -1,0 +1,1 @@
+"""Streams: rooms and inboxes, their entries, membership, cursors, and the one write path (DESIGN, section 6)."""

@@ -1,0 +1,320 @@
+"""The write path: each public function is one transaction over a `Tx`, the same for every store.
+
+Laws (tests/timeline/test_laws.py holds them under crashes, cuts, loss and reordering):
+every stream is 1, 2, 3 … without holes; a copy is a prefix of its home; an acknowledged post is placed exactly once or
+refused with its text still at its author's home; one (author, client_id) names one entry for ever; whoever wrote a
+placed entry was a member at its seq; what crosses a border does so in the order of its outbox, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from moonbow.base import limits
+from moonbow.base.errors import Refused
+from moonbow.base.ids import home, inbox_of, new_id
+
+from .model import (
+    Answer,
+    AnyEffect,
+    ChangeMember,
+    ErasePerson,
+    Fresh,
+    Known,
+    Notice,
+    PlaceEntry,
+    Post,
+    RedactEntry,
+    Result,
+    Row,
+    Stream,
+)
+from .policy import is_direct, is_member, pair_of
+from .ports import Tx
+
+
+def post(tx: Tx, wanted: Post) -> Answer:
+    """Place a post (room homed here) or keep it and send its request (room homed elsewhere).
+
+    `Refused` with `client_id_reused` when the id was used for something else; every other refusal is an `Answer`
+    and is remembered, so that a replay gives it again.
+    """
+    if tx.is_gone(wanted.author):
+        return Answer("refused", code="person_erased")
+    mark = hashlib.blake2b(wanted.room.encode() + b"\0" + wanted.body, digest_size=16).digest()
+    if (known := tx.post(wanted.author, wanted.client_id)) is not None:
+        return _replay(tx, wanted, mark, known)
+    here = home(wanted.room) == tx.region
+    room = tx.stream(wanted.room)
+    if not _may_post(tx, room, wanted, here=here):
+        entry = new_id("ent", tx.region)
+        tx.add_post(wanted.author, wanted.client_id, mark, entry, wanted.room, "refused", None, "not_member", None)
+        return Answer("refused", code="not_member")
+    entry = new_id("ent", tx.region)
+    if here and room is not None:
+        row = _append(tx, room, "entry", entry, wanted.author, room.ident if wanted.card else None, body=wanted.body)
+        tx.add_post(wanted.author, wanted.client_id, mark, entry, wanted.room, "placed", row.seq, None, wanted.body)
+        return Answer("placed", entry, row.seq)
+    tx.add_post(wanted.author, wanted.client_id, mark, entry, wanted.room, "kept", None, None, wanted.body)
+    _append(tx, _inbox(tx, wanted.author), "kept", entry, wanted.author, wanted.room)
+    tx.enqueue(home(wanted.room), wanted.room, PlaceEntry(entry, wanted.author, wanted.card))
+    return Answer("kept", entry)
+
+
+def _replay(tx: Tx, wanted: Post, mark: bytes, known: Known) -> Answer:
+    if known.mark != mark:
+        raise Refused(
+            "client_id_reused", "this client_id was used for another message", status=409, place="$.client_id"
+        )
+    if known.state == "refused":
+        return Answer("refused", None if known.early else known.entry, code=known.code)
+    if known.state == "placed" and home(wanted.room) == tx.region:
+        row, room = tx.find_entry(known.entry), tx.stream(wanted.room)
+        if row is not None and room is not None:
+            tx.fresh.append(_fresh(tx, room, row, tx.bodies([known.entry])[known.entry].body))
+    return Answer("placed" if known.state == "placed" else "kept", known.entry, known.seq)
+
+
+def _may_post(tx: Tx, room: Stream | None, wanted: Post, *, here: bool) -> bool:
+    """Home decides; from afar only somebody whom both the copy and the inbox call a stranger is refused early."""
+    member = room is not None and is_member(tx.spans(room, wanted.author))
+    return member if here or member else tx.seat(wanted.author, wanted.room)[1]
+
+
+def create_room(tx: Tx, ident: str, creator: str, people: tuple[str, ...]) -> str:
+    """A new room homed here, with its creator and `people` as members; a pair always gets the direct room it has."""
+    pair = pair_of(creator, people[0]) if is_direct(ident) else None
+    if pair is not None and (known := tx.direct_room(pair)) is not None:
+        return known
+    room = tx.create_stream(ident, creator, pair)
+    for person in (creator, *(p for p in people if p != creator)):
+        _join(tx, room, creator, person)
+    return ident
+
+
+def change_member(tx: Tx, room: str, actor: str, person: str, join: bool) -> Result:
+    """Let a person join or leave; from afar the wish goes through the outbox and the room's home decides."""
+    effect = ChangeMember(actor, person, join)
+    if home(room) == tx.region:
+        return _apply(tx, room, effect)
+    tx.enqueue(home(room), room, effect)
+    return Result("sent")
+
+
+def redact(tx: Tx, actor: str, room: str, entry: str) -> Result:
+    """Erase an entry: its body at once where it rests here, its place by a row of the order."""
+    known = tx.bodies([entry]).get(entry)
+    if home(entry) == tx.region and (known is None or known.room != room):
+        return Result("noop", code="entry_unknown")
+    if known is not None and known.author == actor:
+        tx.erase_body(entry)
+    effect = RedactEntry(entry, actor)
+    if home(room) == tx.region:
+        return _apply(tx, room, effect)
+    tx.enqueue(home(room), room, effect)
+    return Result("sent")
+
+
+def erase_person(tx: Tx, person: str) -> int:
+    """Erase everything a person of this region wrote; returns in how many rooms a row says so."""
+    tx.set_gone(person)
+    rooms = tx.erase_author(person)
+    for room in rooms:
+        if home(room) == tx.region:
+            _apply(tx, room, ErasePerson(person))
+        else:
+            tx.enqueue(home(room), room, ErasePerson(person))
+    return len(rooms)
+
+
+def mark_read(tx: Tx, person: str, room: str, seq: int) -> int:
+    """Move a person's read cursor forward; returns where it stands."""
+    stream = tx.stream(room)
+    if stream is None or not is_member(tx.spans(stream, person)):
+        raise Refused("room_unknown", "there is no such room among yours", status=404, place="$.room")
+    before, _ = tx.seat(person, room)
+    after = max(before, min(seq, stream.head))
+    if after != before:
+        tx.set_seat(person, room, read=after)
+    return after
+
+
+def apply(tx: Tx, source: str, epoch: int, stream: str, out_no: int, effect: AnyEffect) -> tuple[str, Result | int]:
+    """Apply an effect sent by region `source`, once: ("done", its result) or ("expect", the number wanted)."""
+    last, result = tx.applied(source, epoch, stream) or (0, Result("done"))
+    if out_no <= last:
+        return "done", result if out_no == last else Result("done")
+    if out_no != last + 1:
+        return "expect", last + 1
+    result = (
+        _apply(tx, stream, effect) if _is_from(effect, stream, source, tx.region) else Result("noop", code="forged")
+    )
+    tx.set_applied(source, epoch, stream, out_no, result)
+    return "done", result
+
+
+def settle(tx: Tx, dest: str, stream: str, out_no: int, result: Result) -> None:
+    """Take the fate of a sent effect: its outbox row goes and the author's inbox learns of it, only once."""
+    effect = tx.dequeue(dest, stream, out_no)
+    if isinstance(effect, PlaceEntry):
+        tx.set_fate(effect.entry, result.state, result.seq, result.code)
+        detail = str(result.seq) if result.state == "placed" else result.code
+        _append(tx, _inbox(tx, effect.author), result.state, effect.entry, effect.author, stream, detail=detail)
+
+
+def copy_rows(tx: Tx, rows: list[Row]) -> int:
+    """Extend the copies of rooms homed elsewhere, only ever at head + 1; returns how many rows were new."""
+    added = 0
+    for row in rows:
+        if home(row.stream) == tx.region:
+            continue
+        stream = tx.stream(row.stream)
+        if stream is None and row.seq == 1:
+            stream = tx.create_stream(row.stream, row.author or "", None)
+        if stream is None or row.seq != stream.head + 1:
+            continue
+        own = row.kind == "entry" and row.entry is not None and home(row.entry) == tx.region
+        body = tx.bodies([row.entry])[row.entry].body if own and row.entry else None
+        _index(tx, stream, row, body)
+        added += 1
+    return added
+
+
+# -- effects ---------------------------------------------------------------------------------------------------------
+
+
+def _is_from(effect: AnyEffect, stream: str, source: str, region: str) -> bool:
+    """Whether `source` may send this effect here: a region speaks only for its own people, entries and rooms."""
+    if home(stream) != region:
+        return False
+    match effect:
+        case PlaceEntry(entry, author):
+            return home(entry) == source == home(author)
+        case RedactEntry(_, actor) | ChangeMember(actor, _, _):
+            return home(actor) == source
+        case ErasePerson(person):
+            return home(person) == source
+        case Notice(room):
+            return home(room) == source and stream.startswith("inb_")
+
+
+def _apply(tx: Tx, ident: str, effect: AnyEffect) -> Result:
+    if isinstance(effect, Notice):
+        return _notice(tx, ident, effect)
+    room = tx.stream(ident)
+    if room is None:
+        return Result("refused", code="room_unknown")
+    match effect:
+        case PlaceEntry(entry, author, card):
+            if not is_member(tx.spans(room, author)):
+                return Result("refused", code="not_member")
+            return Result("placed", _append(tx, room, "entry", entry, author, ident if card else None).seq)
+        case RedactEntry(entry, actor):
+            found = tx.find_entry(entry)
+            if found is None or found.stream != ident or found.gone or actor not in (found.author, room.creator):
+                return Result("noop")
+            _append(tx, room, "redaction", None, actor, entry)
+        case ErasePerson(person):
+            _append(tx, room, "erasure", None, person, person)
+        case ChangeMember(actor, person, join):
+            return _change_member(tx, room, actor, person, join)
+    return Result("done")
+
+
+def _notice(tx: Tx, ident: str, notice: Notice) -> Result:
+    person = "usr" + ident[3:]
+    _append(tx, _inbox(tx, person), "added" if notice.added else "removed", None, None, notice.room)
+    tx.set_seat(person, notice.room, invited=notice.added)
+    return Result("done")
+
+
+def _change_member(tx: Tx, room: Stream, actor: str, person: str, join: bool) -> Result:
+    if is_direct(room.ident):
+        return Result("refused", code="direct_room_is_fixed")
+    if is_member(tx.spans(room, person)) == join:
+        return Result("noop")
+    if actor != person and not is_member(tx.spans(room, actor)):
+        return Result("refused", code="not_member")
+    if join and actor == person:
+        return Result("refused", code="not_invited")
+    if not join and actor not in (person, room.creator):
+        return Result("refused", code="not_creator")
+    if join and len(tx.members(room)) >= limits.MEMBERS_MAX:
+        return Result("refused", code="room_full")
+    if join:
+        _join(tx, room, actor, person)
+    else:
+        _append(tx, room, "leave", None, actor, person)
+        _tell(tx, person, Notice(room.ident, added=False))
+    return Result("done")
+
+
+def _join(tx: Tx, room: Stream, actor: str, person: str) -> None:
+    _append(tx, room, "join", None, actor, person)
+    _tell(tx, person, Notice(room.ident, added=True))
+
+
+def _tell(tx: Tx, person: str, notice: Notice) -> None:
+    inbox = inbox_of(person)
+    if home(person) == tx.region:
+        _notice(tx, inbox, notice)
+    else:
+        tx.enqueue(home(person), inbox, notice)
+
+
+# -- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _inbox(tx: Tx, person: str) -> Stream:
+    ident = inbox_of(person)
+    return tx.stream(ident) or tx.create_stream(ident, person, None)
+
+
+def _append(
+    tx: Tx, stream: Stream, kind: str, entry: str | None, author: str | None, target: str | None,
+    *, detail: str | None = None, body: bytes | None = None,
+) -> Row:  # fmt: skip
+    no = stream.no + (kind == "entry" and target is None)
+    row = Row(stream.ident, stream.head + 1, kind, entry, author, target, no, tx.now_ms, detail=detail)
+    _index(tx, stream, row, body)
+    return row
+
+
+def _index(tx: Tx, stream: Stream, row: Row, body: bytes | None) -> None:
+    """Add a row and everything that follows from it; the order of these steps is the same at home and in a copy."""
+    stream.head, stream.no, stream.changed = row.seq, row.no, True
+    if row.kind == "join" and row.target is not None:
+        stream.add_region(home(row.target))
+    tx.add_row(stream, row)
+    if row.kind == "entry" and row.target is not None:
+        stream.card = row.entry
+    elif row.kind == "join" and row.target is not None:
+        tx.open_span(stream, row.target, row.seq)
+        if home(row.target) == tx.region:
+            read, _ = tx.seat(row.target, stream.ident)
+            tx.set_seat(row.target, stream.ident, read=max(read, row.seq))
+    elif row.kind == "leave" and row.target is not None:
+        tx.close_span(stream, row.target, row.seq)
+    elif row.kind in ("redaction", "erasure"):
+        _forget(tx, stream, row)
+    tx.fresh.append(_fresh(tx, stream, row, body))
+
+
+def _forget(tx: Tx, stream: Stream, row: Row) -> None:
+    target = row.target or ""
+    found = tx.find_entry(target) if row.kind == "redaction" else None
+    gone = tx.entries_of(stream, target) if row.kind == "erasure" else [found] if found else []
+    for entry in gone:
+        tx.mark_gone(stream, entry.seq)
+        if entry.entry is not None and home(entry.entry) == tx.region:
+            tx.erase_body(entry.entry)
+
+
+def _fresh(tx: Tx, stream: Stream, row: Row, body: bytes | None) -> Fresh:
+    others = tuple(region for region in stream.regions if region != tx.region)
+    if not others:
+        return Fresh(row, body)
+    row_regions = others if home(stream.ident) == tx.region else ()
+    if body is None:
+        return Fresh(row, None, row_regions)
+    return Fresh(row, body, row_regions, tuple(r for r in others if tx.region_sees(stream, r, row.seq)))
