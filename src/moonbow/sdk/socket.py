@@ -1,0 +1,106 @@
+"""One WebSocket to one door: dials an address, speaks TLS to the world's name, and passes whole frames on."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import msgspec
+from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport
+from picows import ws_connect as ws_connect  # pyright: ignore[reportUnknownVariableType]  # untyped **kwargs
+
+from moonbow.base.errors import Unavailable
+from moonbow.wire.stream import PROTOCOL, ClientFrame
+from moonbow.wire.values import Door
+
+from .model import Incoming
+
+DIAL_S = 1.5  # TCP, TLS and the upgrade together
+SERVER_FRAME_BYTES_MAX = 4 * 1_048_576
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Incoming).decode
+
+OnFrame = Callable[[Incoming], None]
+OnClosed = Callable[[int, str], None]
+
+
+class Socket(WSListener):
+    """An open stream.  `on_closed(code, reason)` is called once; 1006 when there was no close frame."""
+
+    def __init__(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
+        self.on_frame, self.on_closed = on_frame, on_closed
+        self.transport: WSTransport | None = None
+        self.code, self.reason = 1006, ""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.TEXT:
+            try:
+                event = _decode(frame.get_payload_as_bytes())
+            except msgspec.ValidationError:
+                return  # an event of a later version of the protocol
+            self.on_frame(event)
+        elif frame.msg_type is WSMsgType.CLOSE:
+            payload = frame.get_payload_as_bytes()
+            if len(payload) >= 2:
+                self.code, self.reason = int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.transport = None
+        self.on_closed(self.code, self.reason)
+
+    def send(self, frame: ClientFrame) -> None:
+        """One frame; silently nothing once the socket is gone, `on_closed` tells."""
+        if self.transport is not None:
+            self.transport.send(WSMsgType.TEXT, _encode(frame))
+
+    def close(self, rude: bool = False) -> None:
+        """End it: `rude` without asking the other side."""
+        if self.transport is not None:
+            if not rude:
+                self.transport.send_close()
+            self.transport.disconnect(graceful=not rude)
+
+
+class DialRefused(Unavailable):
+    """The door answered the upgrade with an HTTP status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("door_refused", f"the door answered {status}")
+        self.status = status
+
+
+async def dial(
+    door: Door, domain: str, tls: ssl.SSLContext, token: str, on_frame: OnFrame, on_closed: OnClosed
+) -> Socket:
+    """An open socket at `door`; `Unavailable` within `DIAL_S`, `DialRefused` when the door answers an HTTP status."""
+    socket = Socket(on_frame, on_closed)
+    headers = {
+        "Host": f"{domain}:{door.port}",
+        "Authorization": f"Bearer {token}",
+        "Sec-WebSocket-Protocol": PROTOCOL,
+    }
+    try:
+        async with asyncio.timeout(DIAL_S):
+            await ws_connect(
+                lambda: socket,
+                f"wss://{door.address}:{door.port}/v1/stream",
+                ssl_context=tls,
+                server_hostname=domain,
+                extra_headers=headers,
+                max_redirects=0,
+                max_frame_size=SERVER_FRAME_BYTES_MAX,
+                websocket_handshake_timeout=DIAL_S,
+            )
+    except WSHandshakeError as error:
+        status = int(error.response.status) if error.response is not None else 0
+        raise DialRefused(status) from error
+    except (OSError, TimeoutError, WSError) as error:
+        raise Unavailable("door_unreachable", f"{door.site} at {door.address}:{door.port}: {error!r}") from error
+    return socket
