@@ -1,0 +1,215 @@
+"""Whom a door sends requests to: clusters (written once) and their endpoints (written when health changes).
+
+Laws: this site's gateways come first and sister sites second; `own-*` clusters hold this site's gateways alone, and
+only they decide whether the site is healthy; a region's sites are tried nearest first; every hop to another site is
+mutual TLS over a link address.
+"""
+
+from __future__ import annotations
+
+from moonbow.world import Ports, SiteRef, World, door_address, link_address, nearest_sites, site_address
+from moonbow.world.model import Policy
+
+from .model import BUFFER_BYTES, CONNECTIONS_PER_CLIENT, Door, Json, SiteHealth
+from .policies import spread_of
+from .tls import to_region
+from .xds import address, extension, resources, source, typed
+
+LOCAL_REST, LOCAL_STREAM = "local-rest", "local-stream"  # own gateways, then sister sites
+OWN_REST, OWN_STREAM = "own-rest", "own-stream"  # own gateways alone
+GATEWAY_IDLE_S = 4.0  # less than gateways keep an idle connection, so that none is used while they close it
+_HTTP = "extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def region_cluster(region: str) -> str:
+    """The cluster of a region's primary sites, seen from another region or from an edge."""
+    return f"region-{region}"
+
+
+def foreign_regions(door: Door) -> tuple[str, ...]:
+    """The regions reached through the mesh: all others, and for an edge its own too."""
+    return tuple(region for region in door.regions() if door.is_edge or region != door.ref.region)
+
+
+def compile_clusters(door: Door) -> Json:
+    """The CDS file."""
+    found: list[Json] = []
+    if not door.is_edge:
+        balancing = door.world.balancing
+        for name, policy in _own_services(balancing.rest, balancing.stream):
+            found.append(_gateways(door, name, policy))
+    found += [_region(door, region) for region in foreign_regions(door)]
+    return resources(*found)
+
+
+def compile_endpoints(door: Door, health: SiteHealth) -> dict[str, Json]:
+    """The EDS files, one per cluster."""
+    files: dict[str, list[Json]] = {}
+    if not door.is_edge:
+        for name, stream in ((LOCAL_REST, False), (LOCAL_STREAM, True), (OWN_REST, False), (OWN_STREAM, True)):
+            own = _locality(door.ref, 0, _own_gateways(door, health, stream=stream))
+            sisters = [_locality(ref, 1, _links(door, ref, health, mark=True)) for ref in door.sisters()]
+            files[name] = [own, *(sisters if name.startswith("local-") else [])]
+    for region in foreign_regions(door):
+        nearest = nearest_sites(door.world, region, door.ref)
+        files[region_cluster(region)] = [
+            _locality(ref, priority, _links(door, ref, health)) for priority, ref in enumerate(nearest)
+        ]
+    return {f"eds-{name}.json": resources(_assignment(name, found)) for name, found in files.items()}
+
+
+def _own_services(rest: Policy, stream: Policy) -> tuple[tuple[str, Policy], ...]:
+    return ((LOCAL_REST, rest), (LOCAL_STREAM, stream), (OWN_REST, rest), (OWN_STREAM, stream))
+
+
+def _gateways(door: Door, name: str, policy: Policy) -> Json:
+    """Plain HTTP/1.1 to own gateways; endpoints marked `mesh` are doors of sister sites and get mutual TLS.
+
+    If none is healthy a local cluster tries them all: a gateway that answers is better than a door that does not.
+    """
+    options = typed(
+        _HTTP,
+        common_http_protocol_options={"idle_timeout": f"{GATEWAY_IDLE_S}s"},
+        explicit_http_config={"http_protocol_options": {}},
+    )
+    matches = [
+        {
+            "name": "mesh",
+            "match": {"mesh": True},
+            "transport_socket": to_region(door, door.ref.region, "http/1.1"),
+        },
+        {
+            "name": "gateway",
+            "match": {},
+            "transport_socket": extension(
+                "envoy.transport_sockets.raw_buffer", "extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+            ),
+        },
+    ]
+    return {
+        **_cluster(door, name, "HTTP1", options),
+        "load_balancing_policy": spread_of(policy),
+        "transport_socket_matches": matches,
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1 if name.startswith("local-") else 0}},
+    }
+
+
+def _region(door: Door, region: str) -> Json:
+    """HTTP/2 over mutual TLS; WebSockets are extended CONNECT streams in it (RFC 8441)."""
+    http2 = {"allow_connect": True, "connection_keepalive": {"interval": "10s", "timeout": "3s"}}
+    options = typed(_HTTP, explicit_http_config={"http2_protocol_options": http2})
+    return {
+        **_cluster(door, region_cluster(region), "HTTP2", options),
+        "load_balancing_policy": spread_of("round_robin"),
+        "transport_socket": to_region(door, region, "h2"),
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+    }
+
+
+def _cluster(door: Door, name: str, codec: str, options: Json) -> Json:
+    streams_max = CONNECTIONS_PER_CLIENT * sum(ref.site.capacity for ref in door.world.sites())
+    return typed(
+        "config.cluster.v3.Cluster",
+        name=name,
+        type="EDS",
+        connect_timeout="0.5s",
+        per_connection_buffer_limit_bytes=BUFFER_BYTES,
+        eds_cluster_config={"eds_config": source(door, f"eds-{name}.json")},
+        ignore_health_on_host_removal=True,
+        health_checks=[_probe(codec)],
+        outlier_detection=_ejection(),
+        circuit_breakers={"thresholds": [_bounds(streams_max)]},
+        typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+    )
+
+
+def _probe(codec: str) -> Json:
+    return {
+        "interval": "1s",
+        "no_traffic_interval": "1s",
+        "unhealthy_interval": "1s",
+        "unhealthy_edge_interval": "0.5s",
+        "healthy_edge_interval": "0.5s",
+        "interval_jitter": "0.1s",
+        "timeout": "0.5s",
+        "unhealthy_threshold": 2,
+        "healthy_threshold": 2,
+        "http_health_check": {"path": "/healthz", "host": "door.moonbow", "codec_client_type": codec},
+    }
+
+
+def _ejection() -> Json:
+    """Eject who cannot be reached.  An answer never ejects: a gateway may say 503 for somebody else's trouble."""
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 2,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "enforcing_local_origin_success_rate": 0,
+        "interval": "1s",
+        "base_ejection_time": "5s",
+        "max_ejection_time": "30s",
+        "max_ejection_percent": 100,
+        "always_eject_one_host": True,
+        "successful_active_health_check_uneject_host": True,
+    }
+
+
+def _bounds(streams_max: int) -> Json:
+    """Limits of a cluster; every request may be tried again, since a dead site fails all of them at once."""
+    return {
+        "max_connections": streams_max,
+        "max_requests": streams_max,
+        "max_pending_requests": 1024,
+        "retry_budget": {"budget_percent": {"value": 100}, "min_retry_concurrency": 100},
+    }
+
+
+def _assignment(name: str, localities: list[Json]) -> Json:
+    return typed(
+        "config.endpoint.v3.ClusterLoadAssignment",
+        cluster_name=name,
+        endpoints=localities,
+        policy={"overprovisioning_factor": 140},
+    )
+
+
+def _locality(ref: SiteRef, priority: int, endpoints: list[Json]) -> Json:
+    return {
+        "locality": {"region": ref.region, "zone": ref.site.name},
+        "priority": priority,
+        "lb_endpoints": endpoints,
+    }
+
+
+def _own_gateways(door: Door, health: SiteHealth, *, stream: bool) -> list[Json]:
+    """Every gateway of this site; the stream's health is asked on the same gateway's REST port."""
+    host = site_address(door.world, door.ref)
+    found: list[Json] = []
+    for number in range(door.ref.site.gateways):
+        endpoint: Json = {"address": address(host, (Ports.STREAM if stream else Ports.REST) + number)}
+        if stream:
+            endpoint["health_check_config"] = {"port_value": Ports.REST + number}
+        found.append({"endpoint": endpoint, **_wish(door.ref, health)})
+    return found
+
+
+def _links(door: Door, dest: SiteRef, health: SiteHealth, *, mark: bool = False) -> list[Json]:
+    """The mesh addresses of another site; `mark` asks for mutual TLS where a cluster also has plain endpoints."""
+    marked = {"metadata": {"filter_metadata": {"envoy.transport_socket_match": {"mesh": True}}}} if mark else {}
+    return [
+        {"endpoint": {"address": address(host, Ports.MESH)}, **marked, **_wish(dest, health)}
+        for host in mesh_addresses(door.world, door.ref, dest)
+    ]
+
+
+def mesh_addresses(world: World, src: SiteRef, dest: SiteRef) -> tuple[str, ...]:
+    """Where `src` dials the mesh of `dest`: a link on one machine, every door of it on real hosts."""
+    if dest.site.address is None:
+        return (link_address(world, src, dest),)
+    return tuple(door_address(world, dest, number) for number in range(dest.site.doors))
+
+
+def _wish(ref: SiteRef, health: SiteHealth) -> Json:
+    return {"health_status": "DRAINING"} if health.refuses(ref.site.name) else {}

@@ -1,0 +1,166 @@
+"""The controller of a site's doors: observe files and health, plan what changes, write it, see that Envoy took it.
+
+One `Balancer` per site, as a task of the launcher.  It holds nothing that a restart would miss: the files are written
+anew from the world, the operator's word, the published keys and what the doors say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from moonbow.base.errors import Unavailable
+from moonbow.base.files import write_private
+from moonbow.world import SiteRef, World
+
+from .adapters.envoy import Admin, envoy_argv
+from .clusters import foreign_regions, region_cluster
+from .listeners import metrics_address
+from .model import Door, Key, Keys, SiteHealth
+from .policy import compile_door, note_silence, plan_writes
+
+LOOK_S = 0.25  # between two looks at files and doors
+TAKEN_S = 0.5  # after which Envoy has read a file renamed in its folder
+_REJECTED = r"(update_rejected|update_failure|config_fail)$"
+
+log = logging.getLogger("moonbow.balancer")
+T = TypeVar("T")
+
+
+def door_argv(world: World, ref: SiteRef, k: int, state: Path) -> list[str]:
+    """The command line of one door, for the supervisor.  It reads what `Balancer.write_all` has written."""
+    return envoy_argv(Door(world, ref, k, state.absolute()))
+
+
+def ready_url(world: World, ref: SiteRef, k: int) -> str:
+    """Answers 200 when the door serves; `/metrics` beside it speaks Prometheus."""
+    host, port = metrics_address(Door(world, ref, k, Path("/")))
+    return f"http://{host}:{port}/ready"
+
+
+@dataclass
+class DoorState:
+    """What the controller knows of one door: its files as written, silent regions, and refused updates so far."""
+
+    admin: Admin
+    written: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    silent_since: Mapping[str, str] = field(default_factory=dict[str, str])
+    rejected: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+class _Overrides(msgspec.Struct, frozen=True):
+    drain: frozenset[str] = frozenset()
+    down: frozenset[str] = frozenset()
+
+
+class Balancer:
+    """The doors of one site.  `state` is the world's state folder."""
+
+    def __init__(self, world: World, ref: SiteRef, state: Path) -> None:
+        self.world = world
+        self.ref = ref
+        self.state = state.absolute()
+        self.folder = self.state / "sites" / ref.site.name
+        self.keys: Keys = {}
+        self.overrides = _Overrides()
+        self.doors = {
+            number: DoorState(Admin(Door(world, ref, number, self.state).admin_socket))
+            for number in range(ref.site.doors)
+        }
+
+    def write_all(self) -> None:
+        """Bring every file up to date; before the first start, and whenever something was observed."""
+        self._read_files()
+        for number in self.doors:
+            self._write(number)
+
+    async def run(self) -> None:
+        """Look, plan, write, until cancelled."""
+        try:
+            while True:
+                await self.step()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            for found in self.doors.values():
+                await found.admin.close()
+
+    async def step(self) -> None:
+        """One turn of the loop.  Doors that do not answer keep their files up to date all the same."""
+        self._read_files()
+        async with asyncio.TaskGroup() as tasks:
+            for number in self.doors:
+                tasks.create_task(self._turn(number))
+
+    async def _turn(self, number: int) -> None:
+        found = self.doors[number]
+        try:
+            await self._listen(found)
+        except Unavailable:  # starting, or dead: its supervisor's business
+            self._write(number)
+            return
+        if self._write(number):
+            await self._see_taken(number)
+
+    def _read_files(self) -> None:
+        """What the operator and the gateways have said; what cannot be read leaves the last word standing."""
+        self.overrides = _read(self.state / "overrides.json", _Overrides, self.overrides, _Overrides())
+        self.keys = _read(self.folder / "jwks.json", dict[str, tuple[Key, ...]], self.keys, self.keys)
+
+    async def _listen(self, found: DoorState) -> None:
+        """Which regions this door reaches, by its own health checks."""
+        stats = await found.admin.stats(r"^(server\.live|cluster\.region-[a-z0-9]+\.membership_healthy)$")
+        if not stats.get("server.live"):
+            return
+        door = Door(self.world, self.ref, 0, self.state)
+        reached = {
+            region: stats.get(f"cluster.{region_cluster(region)}.membership_healthy", 0) > 0
+            for region in foreign_regions(door)
+        }
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        found.silent_since = note_silence(found.silent_since, reached, now)
+
+    def _write(self, number: int) -> tuple[str, ...]:
+        """Write what changed of one door's files; their names."""
+        found = self.doors[number]
+        health = SiteHealth(self.overrides.drain, self.overrides.down, found.silent_since)
+        files = compile_door(self.world, self.ref, number, health, self.keys, self.state)
+        wanted = {name: json.dumps(content, separators=(",", ":")).encode() for name, content in files.items()}
+        folder = self.folder / f"door{number}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
+        changes = plan_writes(wanted, found.written)
+        for name, content in changes:
+            write_private(folder / name, content)
+            found.written[name] = content
+        return tuple(name for name, _ in changes)
+
+    async def _see_taken(self, number: int) -> None:
+        """Envoy keeps its old configuration when it refuses a new one, and only counts: so count along."""
+        found = self.doors[number]
+        await asyncio.sleep(TAKEN_S)
+        try:
+            rejected = await found.admin.stats(_REJECTED)
+        except Unavailable:
+            return
+        worse = {name: count for name, count in rejected.items() if count > found.rejected.get(name, 0)}
+        found.rejected = rejected
+        if worse:
+            log.error("a door refused a file", extra={"f": {"door": number, "counters": worse}})
+
+
+def _read(path: Path, kind: type[T], last: T, absent: T) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return absent
+    except (OSError, msgspec.DecodeError) as error:
+        log.error("a file cannot be read", extra={"f": {"file": path.name, "error": str(error)}})
+        return last

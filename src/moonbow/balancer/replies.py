@@ -1,0 +1,123 @@
+"""What a door answers by itself: problems as RFC 9457 describes them, each with a stable code.
+
+An answer of a gateway is passed on untouched; this is for what Envoy refuses before, or cannot bring to a gateway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from .model import ELSEWHERE_HEADER, HOME_HEADER, SIGN_IN_PATH, Json, SiteHealth
+from .xds import match_header, set_header, typed
+
+_METADATA = "moonbow"
+_TITLES = {
+    401: "A valid token is needed",
+    404: "There is nothing here",
+    408: "The request came too slowly",
+    413: "The request is too large",
+    429: "Too many requests",
+    431: "The request's headers are too large",
+    503: "Not reachable at the moment",
+}
+
+
+def since_metadata(region: str, health: SiteHealth) -> Json:
+    """The part of a route that an answer about its region needs; `since` is JSON text, `null` if unknown."""
+    since = json.dumps(health.silent_since.get(region))
+    return {"filter_metadata": {_METADATA: {"region": region, "since": since}}}
+
+
+def compile_replies() -> Json:
+    """The `local_reply_config` of the public listener; the first mapper that matches decides."""
+    sign_in = {"header_filter": {"header": match_header(":path", "prefix", SIGN_IN_PATH)}}
+    has_home = {"header_filter": {"header": {"name": HOME_HEADER, "present_match": True}}}
+    since = {"region": "%METADATA(ROUTE:moonbow:region)%", "since": "%METADATA(ROUTE:moonbow:since)%"}
+    mappers = [
+        _mapper(401, "token_missing", "No token was given.", where=(_detail("Jwt_is_missing"),)),
+        _mapper(401, "token_expired", "The token has expired; refresh it.", where=(_detail("Jwt_is_expired"),)),
+        _mapper(401, "token_invalid", "The token is not one that this world gives."),
+        _mapper(404, "not_found", "There is no such resource."),
+        _mapper(408, "request_timeout", "The request was not complete in time.", retryable=True),
+        _mapper(413, "body_too_large", "A request's body may have 65536 bytes."),
+        _mapper(429, "throttled", "Wait before signing in again.", True, (sign_in,), headers={"retry-after": "5"}),
+        _mapper(429, "throttled", "Wait before asking again.", retryable=True, headers={"retry-after": "1"}),
+        _mapper(431, "headers_too_large", "A request may have 100 headers of 32 KiB together."),
+        _mapper(
+            503, "home_unreachable", "Your home region does not answer.", True, (_over_500(), has_home), more=since
+        ),
+        _mapper(503, "region_unreachable", "The region does not answer.", True, (_over_500(),), more=since),
+        _other(),
+    ]
+    return {"mappers": mappers}
+
+
+def compile_mesh_replies() -> Json:
+    """The mesh's own: an answer that never reached a gateway says so, and the asking door may try another site."""
+    unsent = {"response_flag_filter": {"flags": ["UH", "UF", "UO", "NC"]}}
+    return {"mappers": [{"filter": unsent, "headers_to_add": [set_header(ELSEWHERE_HEADER, "1")]}]}
+
+
+def _mapper(
+    status: int,
+    code: str,
+    detail: str,
+    retryable: bool = False,
+    where: tuple[Json, ...] = (),
+    headers: dict[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Json:
+    """Turn answers that pass every filter of `where`, or have this status if it names none, into a problem."""
+    filters = [*where] if more else [_status("EQ", status), *where]
+    problem = {
+        "type": "about:blank",
+        "title": _TITLES[status],
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "retryable": retryable,
+        **(more or {}),
+    }
+    added = [set_header(name, value) for name, value in (headers or {}).items()]
+    return {
+        "filter": filters[0] if len(filters) == 1 else {"and_filter": {"filters": filters}},
+        "status_code": status,
+        **({"headers_to_add": added} if added else {}),
+        "body_format_override": _text(json.dumps(problem)),
+    }
+
+
+def _other() -> Json:
+    """Anything else that is refused: the status is Envoy's."""
+    problem = {"type": "about:blank", "title": "Refused", "status": 0, "code": "refused", "retryable": False}
+    text = json.dumps(problem).replace('"status": 0', '"status": %RESPONSE_CODE%')
+    return {"filter": _status("GE", 400), "body_format_override": _text(text)}
+
+
+def _text(text: str) -> Json:
+    """A body with substitutions.  `since` is JSON already, so it loses its quotes."""
+    text = text.replace('"%METADATA(ROUTE:moonbow:since)%"', "%METADATA(ROUTE:moonbow:since)%")
+    return {
+        "text_format_source": {"inline_string": text + "\n"},
+        "content_type": "application/problem+json",
+    }
+
+
+def _status(operator: str, value: int) -> Json:
+    comparison = {"op": operator, "value": {"default_value": value, "runtime_key": f"moonbow.status.{value}"}}
+    return {"status_code_filter": {"comparison": comparison}}
+
+
+def _over_500() -> Json:
+    return _status("GE", 502)
+
+
+def _detail(part: str) -> Json:
+    kind = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    return {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": typed(kind, expression=f"response.code_details.contains('{part}')"),
+        }
+    }

@@ -1,0 +1,1 @@
+"""Which door?  World and health in; DNS answers out, each with its reason."""

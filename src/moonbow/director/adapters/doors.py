@@ -1,0 +1,201 @@
+"""Asks a door over TLS whether it serves: `GET /healthz` on a connection that is kept between probes.
+
+A kept connection costs one small exchange per probe, and its end is noticed at once, before the next probe is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import httptools
+
+ANSWER_BYTES_MAX = 4_096
+CONFIRM_S = 0.05  # a refused door is asked again after this, before it is believed
+STALL_S = 0.15  # a timeout that fires this much late says that we were slow, not the door
+STALLS_MAX = 3
+
+Report = Callable[[bool, str], None]
+
+
+class Target(NamedTuple):
+    """One door, and the name that its certificate must carry."""
+
+    address: str
+    port: int
+    name: str
+
+
+class Probing(NamedTuple):
+    """How often doors are asked, and how long they may take.  A hung door is down after interval + 2 timeouts."""
+
+    interval_s: float = 0.25
+    timeout_s: float = 0.35
+
+
+class Trust:
+    """The TLS context that verifies doors, made from the world's CA when it is first there and when it changes."""
+
+    def __init__(self, ca: Path) -> None:
+        self._ca = ca
+        self._made_from = 0
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """The context to dial with; OSError or `ssl.SSLError` when there is none yet."""
+        changed = self._ca.stat().st_mtime_ns
+        if self._context is None or changed != self._made_from:
+            context = ssl.create_default_context(cafile=str(self._ca))
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_alpn_protocols(["http/1.1"])
+            self._context, self._made_from = context, changed
+        return self._context
+
+
+class Probe:
+    """One door, asked over and over."""
+
+    def __init__(self, target: Target, trust: Trust, probing: Probing, report: Report) -> None:
+        self._target = target
+        self._trust = trust
+        self._probing = probing
+        self._report = report
+        self._request = f"GET /healthz HTTP/1.1\r\nhost: {target.name}\r\nuser-agent: moonbow-director\r\n\r\n".encode()
+        self._line: _Line | None = None
+
+    async def run(self, delay_s: float = 0.0) -> None:
+        """Probe until cancelled, first after `delay_s`."""
+        await asyncio.sleep(delay_s)
+        stalls = 0
+        passed = True
+        try:
+            while True:
+                passed_before = passed
+                passed, why, stalled = await self._ask()
+                stalls = stalls + 1 if stalled else 0
+                if stalled and stalls <= STALLS_MAX:
+                    continue
+                self._report(passed, why)
+                await self._rest(self._probing.interval_s if passed or not passed_before else CONFIRM_S)
+        finally:
+            self._drop()
+
+    async def _rest(self, for_s: float) -> None:
+        """Wait for the next probe, but not once the kept connection ends."""
+        if self._line is None:
+            await asyncio.sleep(for_s)
+            return
+        try:
+            async with asyncio.timeout(for_s):
+                await self._line.lost.wait()
+        except TimeoutError:
+            pass
+
+    async def _ask(self) -> tuple[bool, str, bool]:
+        """(passed, why, whether we were too slow ourselves to judge)."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(self._probing.timeout_s):
+                line = self._line = await self._connect()
+                status, body = await line.ask(self._request)
+        except TimeoutError:
+            self._drop()
+            late = loop.time() - started - self._probing.timeout_s
+            return False, f"no answer within {self._probing.timeout_s * 1000:.0f} ms", late > STALL_S
+        except ssl.SSLCertVerificationError as error:
+            return False, f"shows a wrong certificate: {error.verify_message}", False
+        except (OSError, httptools.HttpParserError) as error:
+            self._drop()
+            return False, _words(error), False
+        if status == 200:
+            return True, "answers", False
+        return False, f"says {status} {body}".rstrip(), False
+
+    async def _connect(self) -> _Line:
+        if self._line is not None and not self._line.lost.is_set():
+            return self._line
+        self._line = None
+        host, port, name = self._target
+        made = asyncio.get_running_loop().create_connection(
+            _Line, host, port, ssl=self._trust.context(), server_hostname=name
+        )
+        _, line = await made
+        return line
+
+    def _drop(self) -> None:
+        if self._line is not None:
+            self._line.abort()
+            self._line = None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "refuses connections"
+    if isinstance(error, ConnectionError):
+        return "closed the connection"
+    if isinstance(error, httptools.HttpParserError):
+        return "does not speak HTTP"
+    if isinstance(error, FileNotFoundError):
+        return "the world's CA certificate is missing"
+    return (getattr(error, "strerror", None) or type(error).__name__).lower()
+
+
+class _Line(asyncio.Protocol):
+    """One kept connection: a question at a time."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[tuple[int, str]] | None = None
+        self._body = b""
+
+    async def ask(self, request: bytes) -> tuple[int, str]:
+        """(status, first words of the body); `ConnectionError` if the door goes away."""
+        if self._transport is None or self.lost.is_set():
+            raise ConnectionResetError
+        self._body = b""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._settle(error)
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost.set()
+        self._settle(ConnectionResetError())
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+        if len(self._body) > ANSWER_BYTES_MAX:
+            self._settle(httptools.HttpParserError("too long"))
+            self.abort()
+
+    def on_message_complete(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            words = "".join(letter for letter in self._body[:60].decode("ascii", "replace") if letter.isprintable())
+            self._answer.set_result((self._parser.get_status_code(), words))
+        if not self._parser.should_keep_alive():
+            self.lost.set()
+            if self._transport is not None:
+                self._transport.close()
+
+    def _settle(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)

@@ -1,0 +1,125 @@
+"""A small HTTP/1.1 server for the director's own pages: GET only, bounded in connections, sizes and time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import httptools
+
+REQUEST_BYTES_MAX = 8_192
+CONNECTIONS_MAX = 64
+IDLE_S = 15.0
+PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+
+class Page(NamedTuple):
+    """One answer."""
+
+    status: int
+    kind: str
+    body: bytes
+
+
+Serve = Callable[[str, dict[str, str]], Page]  # (path, query) -> page; must not fail
+
+
+class HttpServer:
+    """Pages of `serve` on one address and port."""
+
+    def __init__(self, address: str, port: int, serve: Serve) -> None:
+        self.address = address
+        self.port = port
+        self.serve = serve
+        self.talks: set[_Talk] = set()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen; OSError if the port is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Talk(self), self.address, self.port, backlog=64)
+
+    async def close(self) -> None:
+        """Stop listening and end what is connected."""
+        if self._server is not None:
+            self._server.close()
+        for talk in tuple(self.talks):
+            talk.end()
+
+
+class _Talk(asyncio.Protocol):
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._taken = 0
+        self._idle: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if len(self._server.talks) >= CONNECTIONS_MAX:
+            self._transport.abort()
+            return
+        self._server.talks.add(self)
+        self._rearm()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._server.talks.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._taken += len(data)
+        if self._taken > REQUEST_BYTES_MAX:
+            self.end()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:  # its upgrade request is one of these, too: we speak HTTP/1.1 only
+            self._reply(Page(400, "text/plain", b"not an HTTP request\n"), keep=False)
+
+    def pause_writing(self) -> None:
+        self.end()  # pages are small: who does not take one is not reading
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_message_complete(self) -> None:
+        url, self._url, self._taken = self._url, b"", 0
+        keep = self._parser.should_keep_alive()
+        if self._parser.get_method() != b"GET":
+            self._reply(Page(405, "text/plain", b"only GET\n"), keep)
+            return
+        try:
+            parts = urlsplit(url.decode("ascii"))
+            query = dict(parse_qsl(parts.query, max_num_fields=16))
+        except ValueError:
+            self._reply(Page(400, "text/plain", b"not a URL\n"), keep)
+            return
+        self._reply(self._server.serve(parts.path, query), keep)
+
+    def end(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _rearm(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE_S, self.end)
+
+    def _reply(self, page: Page, keep: bool) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        head = (
+            f"HTTP/1.1 {page.status} {PHRASES[page.status]}\r\ncontent-type: {page.kind}\r\n"
+            f"content-length: {len(page.body)}\r\ncache-control: no-store\r\n"
+            f"{'' if keep else 'connection: close' + chr(13) + chr(10)}\r\n"
+        )
+        transport.write(head.encode("ascii") + page.body)
+        self._rearm()
+        if not keep:
+            transport.close()
