@@ -30,6 +30,7 @@ class Ports:
     REST = 7100  # + number of the gateway
     STREAM = 7200  # + number of the gateway
     DNS = 5300
+    DIRECTOR = 5301  # the director's own HTTP: /status, /explain, /doors
 
 
 def site_address(world: World, ref: SiteRef) -> str:
