@@ -1,18 +1,19 @@
 /**
  * The laws of the client under random weather: a small model of the server (one room, one log, posts idempotent by
- * client id), connections that break, migrate and hang at any moment, frames lost with them, acknowledgements lost.
+ * client id), connections that break and migrate at any moment, and with them whatever was on its way in either direction.
  */
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import type { Command } from "../src/core/core";
-import type { Page, Room, Row, ServerFrame } from "../src/core/wire";
+import type { ClientFrame, Page, Room, Row, ServerFrame } from "../src/core/wire";
 import { INBOX, ME, Play, room, ROOM, row, SHE, welcome } from "./playbook";
 
 /** The server's side: a log, and for each socket the rows it was shown. */
 class World {
   readonly log: Row[] = [];
   readonly placed = new Map<string, Row>();
-  readonly wire = new Map<number, ServerFrame[]>(); // frames on their way, by socket
+  readonly wire = new Map<number, ServerFrame[]>(); // frames on their way to the client, by socket
+  readonly up = new Map<number, ClientFrame[]>(); // frames on their way from it
   readonly shown = new Map<number, number>(); // last seq pushed, by socket
   read = 0;
 
@@ -58,31 +59,36 @@ class World {
       if (command.t === "page") {
         this.obey(play, play.do({ t: "page", room: ROOM, request: command.request, page: this.page(command.before) }));
       }
-      if (command.t === "send") this.told(command.socket, command.frame);
+      if (command.t === "send") this.up.set(command.socket, [...(this.up.get(command.socket) ?? []), command.frame]);
     }
   }
 
-  private told(socket: number, frame: { t: string } & Record<string, unknown>): void {
+  hear(socket: number, most: number): void {
+    for (const frame of this.up.get(socket)?.splice(0, most) ?? []) this.told(socket, frame);
+  }
+
+  private told(socket: number, frame: ClientFrame): void {
     const wire = this.wire.get(socket);
     if (wire === undefined) return;
     if (frame.t === "hello" || frame.t === "resume") {
-      const cursor = frame.t === "hello" ? undefined : (frame["cursors"] as Record<string, number>)[ROOM];
+      const cursor = frame.t === "hello" ? undefined : frame.cursors[ROOM];
       wire.push(welcome([this.info()], { inbox: INBOX }));
       this.shown.set(socket, cursor ?? this.log.length);
       this.push();
       if (frame.t === "resume") wire.push({ t: "synced", resets: {} });
     }
-    if (frame.t === "read") this.read = Math.max(this.read, frame["seq"] as number);
-    if (frame.t === "ping") wire.push({ t: "pong", n: frame["n"] as number });
+    if (frame.t === "read") this.read = Math.max(this.read, frame.seq);
+    if (frame.t === "ping") wire.push({ t: "pong", n: frame.n });
     if (frame.t === "post") {
-      const made = this.post(frame["client_id"] as string, frame["text"] as string);
-      wire.push({ t: "ack", client_id: frame["client_id"] as string, state: "placed", room: ROOM, id: made.id, seq: made.seq, code: null });
+      const made = this.post(frame.client_id, frame.text);
+      wire.push({ t: "ack", client_id: frame.client_id, state: "placed", room: ROOM, id: made.id, seq: made.seq, code: null });
       this.push();
     }
   }
 
   drop(socket: number): void {
     this.wire.delete(socket);
+    this.up.delete(socket);
     this.shown.delete(socket);
   }
 }
@@ -99,6 +105,7 @@ function run(moves: readonly string[]): { play: Play; world: World; mine: string
   const deliver = (most: number) => {
     for (const [socket, wire] of [...world.wire]) {
       act({ t: "opened", socket });
+      world.hear(socket, most);
       for (const frame of wire.splice(0, most)) act({ t: "frame", socket, frame });
     }
   };
