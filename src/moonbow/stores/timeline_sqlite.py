@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS out_no(dest TEXT NOT NULL, stream TEXT NOT NULL, last
     PRIMARY KEY(dest, stream)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS applied(source TEXT NOT NULL, epoch INTEGER NOT NULL, stream TEXT NOT NULL,
     out_no INTEGER NOT NULL, state TEXT NOT NULL, seq INTEGER, code TEXT,
-    PRIMARY KEY(source, epoch, stream)) WITHOUT ROWID;
+    PRIMARY KEY(source, epoch, stream, out_no)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gone(person TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _ROW = "seq, kind, entry, author, target, no, at, gone, detail"
@@ -211,12 +211,18 @@ class SqliteReads:
         )
         return [Outgoing(dest, stream, out_no, decode_effect(effect)) for out_no, effect in found]
 
-    def applied(self, source: str, epoch: int, stream: str) -> tuple[int, Result] | None:
+    def applied(self, source: str, epoch: int, stream: str, out_no: int) -> Result | None:
         found = self._run(
-            "SELECT out_no, state, seq, code FROM applied WHERE source = ? AND epoch = ? AND stream = ?",
-            (source, epoch, stream),
+            "SELECT state, seq, code FROM applied WHERE source = ? AND epoch = ? AND stream = ? AND out_no = ?",
+            (source, epoch, stream, out_no),
         ).fetchone()
-        return (found[0], Result(*found[1:])) if found else None
+        return Result(*found) if found else None
+
+    def applied_last(self, source: str, epoch: int, stream: str) -> int:
+        found = self._run(
+            "SELECT max(out_no) FROM applied WHERE source = ? AND epoch = ? AND stream = ?", (source, epoch, stream)
+        ).fetchone()
+        return found[0] or 0
 
     def is_gone(self, person: str) -> bool:
         return self._run("SELECT 1 FROM gone WHERE person = ?", (person,)).fetchone() is not None
@@ -315,8 +321,14 @@ class SqliteTx(SqliteReads):
 
     def set_applied(self, source: str, epoch: int, stream: str, out_no: int, result: Result) -> None:
         self._run(
-            "INSERT OR REPLACE INTO applied VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO applied VALUES (?, ?, ?, ?, ?, ?, ?)",
             (source, epoch, stream, out_no, result.state, result.seq, result.code),
+        )
+
+    def trim_applied(self, source: str, epoch: int, stream: str, below: int) -> None:
+        self._run(
+            "DELETE FROM applied WHERE source = ? AND epoch = ? AND stream = ? AND out_no < ?",
+            (source, epoch, stream, below),
         )
 
     def set_gone(self, person: str) -> None:

@@ -101,6 +101,14 @@ class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
     code: str | None = None
 
 
+class Applied(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The answer to one sent effect: its result, or None and the number `expected` instead."""
+
+    out_no: int
+    result: Result | None
+    expected: int = 0
+
+
 class Outgoing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row of an outbox queue; `out_no` is dense within (destination region, stream)."""
 

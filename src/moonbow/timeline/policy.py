@@ -72,6 +72,20 @@ def visible(store: Reads, person: str, ident: str, after: int, limit: int) -> tu
     return [row for row in rows if sees(store, stream, person, spans, row)], reached, reached >= stream.head
 
 
+def open_view(
+    store: Reads, person: str, ident: str, after: int, limit: int
+) -> tuple[list[tuple[Row, bytes | None]], int, bool, bool]:
+    """What a session is to be shown of a stream: rows with the bodies that rest here, the head reached, whether that
+    is the stream's head, and whether the person is a member now (of one's own inbox always)."""
+    rows, reached, complete = visible(store, person, ident, after, limit)
+    own = [r.entry for r in rows if r.kind == "entry" and r.entry and not r.gone and home(r.entry) == store.region]
+    bodies = store.bodies(own) if own else {}
+    items = [(row, bodies[row.entry].body if row.entry in bodies else None) for row in rows]
+    stream = store.stream(ident)
+    member = is_inbox(ident) or (stream is not None and is_member(store.spans(stream, person)))
+    return items, reached, complete, member
+
+
 def page_before(store: Reads, person: str, ident: str, before: int, limit: int) -> tuple[list[Row], int, bool]:
     """The last `limit` visible rows before seq `before`, ascending; the room's head; whether older ones exist."""
     stream = store.stream(ident)

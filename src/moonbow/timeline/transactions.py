@@ -17,6 +17,7 @@ from moonbow.base.ids import home, inbox_of, new_id
 from .model import (
     Answer,
     AnyEffect,
+    Applied,
     ChangeMember,
     ErasePerson,
     Fresh,
@@ -139,18 +140,36 @@ def mark_read(tx: Tx, person: str, room: str, seq: int) -> int:
     return after
 
 
-def apply(tx: Tx, source: str, epoch: int, stream: str, out_no: int, effect: AnyEffect) -> tuple[str, Result | int]:
-    """Apply an effect sent by region `source`, once: ("done", its result) or ("expect", the number wanted)."""
-    last, result = tx.applied(source, epoch, stream) or (0, Result("done"))
-    if out_no <= last:
-        return "done", result if out_no == last else Result("done")
-    if out_no != last + 1:
-        return "expect", last + 1
-    result = (
-        _apply(tx, stream, effect) if _is_from(effect, stream, source, tx.region) else Result("noop", code="forged")
-    )
-    tx.set_applied(source, epoch, stream, out_no, result)
-    return "done", result
+def apply(tx: Tx, source: str, epoch: int, stream: str, sent: list[tuple[int, AnyEffect]]) -> list[Applied]:
+    """Apply effects sent by region `source`, each once, in their order; one answer each.
+
+    Results are kept until the sender, whose lowest unsettled number is the first one sent, has settled them.
+    A number that is not the next one is answered with the number expected.
+    """
+    last = tx.applied_last(source, epoch, stream)
+    if sent:
+        tx.trim_applied(source, epoch, stream, min(sent[0][0], last))
+    answers = []
+    for out_no, effect in sent:
+        if out_no > last + 1:
+            answers.append(Applied(out_no, None, last + 1))
+            break
+        if out_no <= last:
+            answers.append(Applied(out_no, tx.applied(source, epoch, stream, out_no) or Result("done")))
+            continue
+        genuine = _is_from(effect, stream, source, tx.region)
+        result = _apply(tx, stream, effect) if genuine else Result("noop", code="forged")
+        tx.set_applied(source, epoch, stream, out_no, result)
+        answers.append(Applied(out_no, result))
+        last = out_no
+    return answers
+
+
+def settle_all(tx: Tx, dest: str, stream: str, answers: list[Applied]) -> None:
+    """Take the fates of a shipped batch."""
+    for answer in answers:
+        if answer.result is not None:
+            settle(tx, dest, stream, answer.out_no, answer.result)
 
 
 def settle(tx: Tx, dest: str, stream: str, out_no: int, result: Result) -> None:

@@ -53,7 +53,10 @@ class Row(Value, tag="row", tag_field="t"):
 
 
 class Room(Value):
-    """A room in somebody's list.  `region` is its home; `read` the reader's own cursor; `unread` follows from it."""
+    """A room in somebody's list.  `region` is its home; `read` the reader's own cursor; `unread` follows from it.
+
+    `card` is the entry that set the title; with `title_state` waiting or held, a `room` event follows.
+    """
 
     id: str
     region: str
@@ -69,6 +72,7 @@ class Room(Value):
     others: list[str]
     joined: bool
     last_at: str | None
+    card: str | None = None
 
 
 class Member(Value):

@@ -1,0 +1,1 @@
+"""What may cross a border between regions, and how."""

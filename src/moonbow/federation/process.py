@@ -1,0 +1,346 @@
+"""Between regions: ships outboxes, keeps order copies, answers and asks for bodies, passes live events on.
+
+Everything here may run in any gateway of a region at any time, twice or not at all for a while: what is durable is in
+the stores, and every step is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+import msgspec
+from prometheus_client import Counter
+
+from moonbow.base import limits
+from moonbow.base.errors import MoonbowError, Refused, Unavailable
+from moonbow.base.ids import home, new_id, parse_id
+from moonbow.timeline import policy, transactions
+from moonbow.timeline.model import BodyAnswer, Fresh, Row
+from moonbow.timeline.ports import Reads, Store
+from moonbow.wire import subjects
+
+from . import model
+from .model import Live, LiveBody, LiveRow, pack, unpack, unpack_live
+
+log = logging.getLogger(__name__)
+SHIPPED = Counter("moonbow_federation_shipped_total", "Effects shipped to another region and settled", ["dest"])
+COPIED = Counter("moonbow_federation_copied_total", "Order rows added to copies of rooms homed elsewhere")
+ASKED = Counter("moonbow_federation_bodies_total", "Bodies asked of other regions", ["owner", "state"])
+TAIL_ROWS_MAX = 500
+TAIL_ROOMS_MAX = 200
+
+
+class Bus(Protocol):
+    """What federation needs of the bus (`moonbow.bus.client.Bus`)."""
+
+    async def publish_region(self, subject: str, payload: bytes) -> None: ...
+    async def publish(self, subject: str, payload: bytes) -> None: ...
+    async def request(
+        self, region: str, op: str, payload: bytes, timeout_s: float = limits.RPC_TIMEOUT_S
+    ) -> bytes: ...
+
+
+class Federation:
+    """One gateway's share of its region's dealings with the others.
+
+    `show(live)` is given what this gateway's own sessions should see of what it copied or heard;
+    `leads()` says whether this gateway does the region's background work now.
+    """
+
+    def __init__(
+        self, sender: str, regions: Iterable[str], store: Store, bus: Bus, show: Callable[[Live], None],
+        leads: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.sender, self.store, self.bus, self.show, self.leads = sender, store, bus, show, leads
+        self.region = store.region
+        self.others = tuple(r for r in regions if r != self.region)
+        self._shipping: dict[tuple[str, str], asyncio.Event] = {}
+        self._kick = asyncio.Event()
+        self._tail_now: set[str] = set()
+        self._tail_kick = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- after a commit of ours ------------------------------------------------------------------------------------
+
+    def publish(self, fresh: list[Fresh], queued: bool) -> None:
+        """Tell the region and the others of committed rows.  Losing this is repaired by comparison and tailing."""
+        if queued:
+            self._kick.set()
+        rows = [LiveRow(f.row, f.body) for f in fresh]
+        for live in model.batches(self.sender, rows):
+            self._spawn(self.bus.publish_region(subjects.LIVE, pack(live)))
+        to: dict[str, list[LiveRow]] = {}
+        bodies: dict[str, list[LiveBody]] = {}
+        now_ms = time.time_ns() // 1_000_000
+        for f in fresh:
+            for region in f.row_regions:
+                to.setdefault(region, []).append(LiveRow(f.row))
+            if f.body is not None and f.row.entry and f.row.author:
+                body = LiveBody(f.row.stream, f.row.entry, f.row.author, f.body, now_ms)
+                for region in f.body_regions:
+                    bodies.setdefault(region, []).append(body)
+            if f.row.kind == "added" and f.row.target and home(f.row.target) != self.region:
+                self.tail(f.row.target)
+        for region in {*to, *bodies}:
+            for live in model.batches(self.sender, to.get(region, [])) or [Live(self.sender)]:
+                message = Live(self.sender, live.rows, bodies.pop(region, []))
+                self._spawn(self.bus.publish(subjects.live_to(self.region, region, "live"), pack(message)))
+
+    async def signal(self, live: Live, regions: Iterable[str]) -> None:
+        """Tell the region, and `regions`, of something that is never stored."""
+        self._spawn(self.bus.publish_region(subjects.LIVE, pack(live)))
+        for region in regions:
+            self._spawn(self.bus.publish(subjects.live_to(self.region, region, "live"), pack(live)))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._quietly(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _quietly(self, work: Awaitable[None]) -> None:
+        with contextlib.suppress(Unavailable):
+            await work
+
+    # -- live events from other regions ----------------------------------------------------------------------------
+
+    async def heard(self, subject: str, payload: bytes) -> None:
+        """Live events of another region, to one gateway of ours: copy the rows, pass the bodies on in memory."""
+        source = subject.split(".")[1]
+        try:
+            live = unpack_live(payload)
+        except msgspec.MsgspecError:
+            return
+        rows = [r.row for r in live.rows if home(r.row.stream) == source]
+        if rows:
+            with contextlib.suppress(Unavailable):
+                await self._copy(rows)
+        bodies = [b for b in live.bodies if home(b.entry) == source]
+        signals = [s for s in live.signals if home(s.person) == source]
+        if bodies or signals:
+            passed = Live(self.sender, [], bodies, signals)
+            self.show(passed)
+            await self.bus.publish_region(subjects.LIVE, pack(passed))
+
+    async def _copy(self, rows: list[Row]) -> None:
+        added = await self.store.write(transactions.copy_rows, rows)
+        COPIED.inc(added)
+        if added < len(rows):
+            for room in {row.stream for row in rows}:
+                self.tail(room)
+
+    # -- requests from other regions -------------------------------------------------------------------------------
+
+    async def serve(self, caller: str, op: str, payload: bytes) -> bytes:
+        """Answer a request of region `caller`.  `Refused` for what it may not ask."""
+        try:
+            match op:
+                case "timeline.apply":
+                    ask = unpack(payload, model.ApplyRequest)
+                    effects = ask.effects[: limits.SHIP_BATCH_MAX]
+                    answers = await self.store.write(transactions.apply, caller, ask.epoch, ask.stream, effects)
+                    return pack(model.ApplyAnswer(answers))
+                case "timeline.tail":
+                    ask = unpack(payload, model.TailRequest)
+                    return pack(await self.store.read(tail_rows, caller, ask.heads))
+                case "timeline.bodies":
+                    ask = unpack(payload, model.BodiesRequest)
+                    entries = ask.entries[: limits.BODIES_BATCH_MAX]
+                    found = await self.store.read(policy.bodies_for, caller, ask.room, entries, ask.as_of)
+                    return pack(model.BodiesAnswer(fitting(found)))
+                case "timeline.direct":
+                    ask = unpack(payload, model.DirectRequest)
+                    return pack(model.RoomAnswer(await self._direct(caller, ask.creator, ask.other)))
+        except msgspec.MsgspecError as error:
+            raise Refused("malformed", str(error)) from error
+        raise Refused("op_unknown", f"there is no request {op!r}", status=404)
+
+    async def _direct(self, caller: str, creator: str, other: str) -> str:
+        parse_id(creator, "usr", place="$.creator")
+        parse_id(other, "usr", place="$.other")
+        if home(creator) != caller or policy.direct_home(creator, other) != self.region:
+            raise Refused("forbidden", "a region asks for its own people, at the room's home", status=403)
+        return await self.store.write(transactions.create_room, new_id("dir", self.region), creator, (other,))
+
+    # -- requests of ours ------------------------------------------------------------------------------------------
+
+    async def direct_room(self, creator: str, other: str) -> str:
+        """The direct room of two people, made at its home if need be.  `Unavailable` when that cannot be reached."""
+        there = policy.direct_home(creator, other)
+        if there == self.region:
+            return await self.store.write(transactions.create_room, new_id("dir", there), creator, (other,))
+        answer = await self.bus.request(there, "timeline.direct", pack(model.DirectRequest(creator, other)))
+        room: str = unpack(answer, model.RoomAnswer).room
+        self.tail(room)
+        return room
+
+    async def bodies(self, owner: str, room: str, entries: list[str], as_of: int) -> list[BodyAnswer]:
+        """Bodies of entries of one room from their author's region; `Unavailable` when it cannot be reached."""
+        ask = model.BodiesRequest(room, entries[: limits.BODIES_BATCH_MAX], as_of)
+        try:
+            answer = await self.bus.request(owner, "timeline.bodies", pack(ask))
+        except Unavailable:
+            ASKED.labels(owner, "unreachable").inc(len(entries))
+            raise
+        found: list[BodyAnswer] = unpack(answer, model.BodiesAnswer).answers
+        ASKED.labels(owner, "answered").inc(len(found))
+        return found
+
+    def tail(self, room: str) -> None:
+        """Fetch what our copy of a room lacks, soon."""
+        if len(self._tail_now) < 10_000:
+            self._tail_now.add(room)
+        self._tail_kick.set()
+
+    # -- background ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Ship and tail until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._ship_forever(group))
+            group.create_task(self._tail_kicked())
+            group.create_task(self._tail_sweep())
+
+    async def _ship_forever(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            kicked = True
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._kick.wait()
+            except TimeoutError:
+                kicked = False
+            self._kick.clear()
+            if not kicked and not self.leads():
+                continue
+            for dest, stream in await self.store.read(_outbox_heads):
+                again = self._shipping.get((dest, stream))
+                if again is not None:
+                    again.set()
+                elif dest in self.others:
+                    self._shipping[dest, stream] = asyncio.Event()
+                    group.create_task(self._ship(dest, stream))
+
+    async def _ship(self, dest: str, stream: str) -> None:
+        """Ship one queue until it is empty or its destination does not answer."""
+        again = self._shipping[dest, stream]
+        try:
+            while True:
+                again.clear()
+                waiting = await self.store.read(_outgoing, dest, stream)
+                if not waiting and not again.is_set():
+                    return
+                if not waiting:
+                    continue
+                epoch = await self.store.read(_epoch)
+                ask = model.ApplyRequest(epoch, stream, [(out.out_no, out.effect) for out in waiting])
+                answer = await self.bus.request(dest, "timeline.apply", pack(ask))
+                answers = unpack(answer, model.ApplyAnswer).answers
+                done = [a for a in answers if a.result is not None]
+                if not done:
+                    log.warning("outbox out of step", extra={"f": {"dest": dest, "sent": waiting[0].out_no}})
+                    return
+                await self.store.write(transactions.settle_all, dest, stream, done)
+                SHIPPED.labels(dest).inc(len(done))
+        except (MoonbowError, msgspec.MsgspecError):
+            return
+        finally:
+            del self._shipping[dest, stream]
+
+    async def _tail_kicked(self) -> None:
+        while True:
+            await self._tail_kick.wait()
+            self._tail_kick.clear()
+            await asyncio.sleep(0.02)
+            rooms, self._tail_now = self._tail_now, set()
+            heads = await self.store.read(_heads, sorted(rooms))
+            await self._tail_rooms({room: heads.get(room, 0) for room in rooms})
+
+    async def _tail_sweep(self) -> None:
+        after = ""
+        while True:
+            await asyncio.sleep(limits.COMPARE_S)
+            if not self.leads() or not self.others:
+                continue
+            while page := await self.store.read(_copies, after):
+                after = page[-1][0]
+                await self._tail_rooms(dict(page))
+            after = ""
+
+    async def _tail_rooms(self, heads: dict[str, int]) -> None:
+        by_home: dict[str, dict[str, int]] = {}
+        for room, head in heads.items():
+            by_home.setdefault(home(room), {})[room] = head
+        await asyncio.gather(*(self._tail_home(there, wanted) for there, wanted in by_home.items()))
+
+    async def _tail_home(self, there: str, wanted: dict[str, int]) -> None:
+        if there not in self.others:
+            return
+        more = True
+        try:
+            while more:
+                some = dict(list(wanted.items())[:TAIL_ROOMS_MAX])
+                answer = unpack(await self.bus.request(there, "timeline.tail", pack(model.TailRequest(some))), model.TailAnswer)
+                rows = [row for row in answer.rows if row.stream in some]
+                if rows:
+                    await self._copy_quietly(rows)
+                    wanted.update({row.stream: row.seq for row in rows})
+                if not answer.more or not rows:
+                    for room in some:
+                        wanted.pop(room, None)
+                more = bool(wanted)
+        except (MoonbowError, msgspec.MsgspecError):
+            return
+
+    async def _copy_quietly(self, rows: list[Row]) -> None:
+        COPIED.inc(await self.store.write(transactions.copy_rows, rows))
+
+
+def tail_rows(store: Reads, caller: str, heads: dict[str, int]) -> model.TailAnswer:
+    """Rows beyond copies' heads, for a region that has or had a member in each room asked for."""
+    rows: list[Row] = []
+    for room, head in list(heads.items())[:TAIL_ROOMS_MAX]:
+        stream = store.stream(room) if home(room) == store.region else None
+        if stream is None or caller not in stream.regions or stream.head <= head:
+            continue
+        room_left = TAIL_ROWS_MAX - len(rows)
+        if room_left <= 0:
+            return model.TailAnswer(rows, more=True)
+        found = store.rows_after(stream, head, room_left)
+        rows += found
+        if found and found[-1].seq < stream.head:
+            return model.TailAnswer(rows, more=True)
+    return model.TailAnswer(rows, more=False)
+
+
+def fitting(answers: list[BodyAnswer], bytes_max: int = 700_000) -> list[BodyAnswer]:
+    """As many answers as fit one message; the rest say `not_yet` and are asked for again."""
+    size = 0
+    found = []
+    for answer in answers:
+        size += len(answer.body or b"") + 80
+        found.append(answer if size <= bytes_max else BodyAnswer(answer.entry, "not_yet"))
+    return found
+
+
+def _outbox_heads(store: Reads) -> list[tuple[str, str]]:
+    return store.outbox_heads(256)
+
+
+def _outgoing(store: Reads, dest: str, stream: str) -> list[model.Any]:
+    return store.outgoing(dest, stream, limits.SHIP_BATCH_MAX)
+
+
+def _epoch(store: Reads) -> int:
+    return store.epoch()
+
+
+def _heads(store: Reads, rooms: list[str]) -> dict[str, int]:
+    return store.heads(rooms)
+
+
+def _copies(store: Reads, after: str) -> list[tuple[str, int]]:
+    return store.copies(after, TAIL_ROOMS_MAX)
