@@ -76,7 +76,7 @@ def ask(path: Path, request: Answer, within_s: float = ASK_S) -> Answer:
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(within_s)
-        _with_short_name(path, client.connect)
+        connect_with_short_name(path, client)
         client.sendall(msgspec.json.encode(request) + b"\n")
         with client.makefile("rb") as lines:
             line = lines.readline()
@@ -100,6 +100,11 @@ def _bind(path: Path) -> socket.socket:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def connect_with_short_name(path: Path | str, client: socket.socket) -> None:
+    """Connect `client` to the unix socket at `path`, however long its name is; OSError if nobody is there."""
+    _with_short_name(Path(path), client.connect)
 
 
 def _with_short_name(path: Path, use: Callable[[str], object]) -> None:

@@ -17,10 +17,10 @@ import uvloop
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
-from moonbow.world import Ports, World, load_world, place_port, world_address
+from moonbow.world import Ports, World, load_world, world_address
 
 from .control import Answer, serve_lines
-from .links import Address, Condition, Link, pairs_between, plan_links
+from .links import Address, Condition, Link, pairs_between, place_address, plan_links
 from .relay import Relay
 from .resolve import Resolver
 
@@ -102,8 +102,12 @@ def _place_relay(world: World, number: int) -> Relay:
     place = world.places[number]
     head, _, _ = world_address(world).rpartition(".")
     resolver = Resolver((world_address(world), Ports.DNS), f"door.{world.domain}", place.network, Ports.DOOR)
-    listen = ("127.0.0.1", place_port(world, place.port))
-    return Relay(listen, resolver.doors, bind=f"{head}.{101 + number}", connections_max=PLACE_CONNECTIONS_MAX)
+    return Relay(
+        place_address(world, place),
+        resolver.doors,
+        bind=f"{head}.{101 + number}",
+        connections_max=PLACE_CONNECTIONS_MAX,
+    )
 
 
 def _link_relay(link: Link) -> Relay:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moonbow.base.errors import ConfigError
-from moonbow.world import Ports, SiteRef, World, door_address, link_address, site_address
+from moonbow.world import Place, Ports, SiteRef, World, door_address, link_address, place_port, site_address
 
 Condition = Literal["open", "cut", "black_hole"]
 Address = tuple[str, int]  # host, port
@@ -26,6 +26,11 @@ class Link:
     listen: Address
     targets: tuple[Address, ...]
     bind: str  # the address the relayed connection comes from
+
+
+def place_address(world: World, place: Place) -> Address:
+    """Where clients of a place on earth come in on this machine."""
+    return "127.0.0.1", place_port(world, place.port)
 
 
 def plan_links(world: World) -> tuple[Link, ...]:

@@ -1,0 +1,216 @@
+"""Decides which processes a world needs, when each may start, and what to do with one that fails.
+
+Laws: the plan follows from world and folders alone; a process starts only after those it needs are ready; a restart
+waits longer after every failure up to a bound and forgets failures after good conduct; a process is replaced only when
+it is gone (that is the supervisor's part), so there are never two writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from moonbow.balancer.listeners import metrics_address
+from moonbow.balancer.model import Door
+from moonbow.world import Ports, SiteRef, World, door_address, site_address, world_address
+
+from .links import place_address, plan_links
+
+PROBE_INTERVAL_S = 1.0
+PROBE_S = 1.0  # to answer one probe
+MISSED_MAX = 3  # probes in a row before a process counts as hung
+START_S = 20.0  # to become ready for the first time
+GOOD_CONDUCT_S = 30.0  # without failure, after which earlier failures are forgotten
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 10.0
+TERM_S = 3.0  # between SIGTERM and SIGKILL
+OUTSIDE = ""  # the "site" of processes that belong to none
+
+Health = Literal["ready", "alive", "silent"]  # does its work; answers but cannot work now; does not answer
+State = Literal["waiting", "starting", "ready", "alive", "backing off", "stopped", "killed"]
+
+
+class Probe(NamedTuple):
+    """How to ask a process whether it is well: `http` wants 200 at `path`, `dns` any answer, `unix` any line."""
+
+    kind: Literal["http", "dns", "unix"]
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+
+class Listener(NamedTuple):
+    """An address that a process will listen on."""
+
+    kind: Literal["tcp", "udp"]
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One process: its place and name, how it starts, how its health is asked, and what must be ready before it."""
+
+    site: str
+    name: str
+    argv: tuple[str, ...]
+    probe: Probe
+    log: Path
+    after: tuple[str, ...] = ()
+    listens: tuple[Listener, ...] = ()
+    serves_people: bool = False  # holds people's connections: is asked to drain, and stops first
+    env: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of the process in the world, as shown to people: `paris/gateway0`, `director`."""
+        return f"{self.site}/{self.name}" if self.site else self.name
+
+
+@dataclass(frozen=True)
+class Engines:
+    """How programs are started here: this Python, the bus server's binary, and a door's command line."""
+
+    python: str
+    nats_server: str
+    door_argv: Callable[[Door], Sequence[str]]
+
+
+def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, ...]:
+    """Every process of `world` on this machine: those outside the sites first, then site by site in file order."""
+    specs = [_director(world, state, engines), _internet(world, state, engines)]
+    for ref in world.sites():
+        if ref.site.kind == "primary":
+            specs.append(_bus(world, ref, state, engines))
+        if ref.site.kind != "witness":
+            specs += (_door(world, ref, state, number, engines) for number in range(ref.site.doors))
+        if ref.site.kind == "primary":
+            specs += (_gateway(world, ref, state, number, engines) for number in range(ref.site.gateways))
+    return tuple(specs)
+
+
+def _module(engines: Engines, module: str, state: Path, *more: str) -> tuple[str, ...]:
+    return (engines.python, "-P", "-m", module, "--state", str(state), *more)
+
+
+def _director(world: World, state: Path, engines: Engines) -> Spec:
+    host = world_address(world)
+    return Spec(
+        OUTSIDE,
+        "director",
+        _module(engines, "moonbow.director", state),
+        Probe("dns", host, Ports.DNS, f"door.{world.domain}"),
+        state / "world" / "logs" / "director.jsonl",
+        listens=(Listener("udp", host, Ports.DNS), Listener("tcp", host, Ports.DNS)),
+    )
+
+
+def _internet(world: World, state: Path, engines: Engines) -> Spec:
+    listens = [Listener("tcp", *place_address(world, place)) for place in world.places]
+    listens += (Listener("tcp", *link.listen) for link in plan_links(world))
+    return Spec(
+        OUTSIDE,
+        "internet",
+        _module(engines, "moonbow.launch.internet", state),
+        Probe("unix", path=str(state / "world" / "internet.sock")),
+        state / "world" / "logs" / "internet.jsonl",
+        listens=tuple(listens),
+    )
+
+
+def _bus(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
+    host = site_address(world, ref)
+    ports = [Ports.BUS, Ports.BUS_ROUTES, Ports.BUS_MONITOR]
+    if not world.regions[ref.region].sealed:
+        ports.append(Ports.BUS_GATEWAY)
+    folder = state / "sites" / ref.site.name
+    return Spec(
+        ref.site.name,
+        "bus",
+        (engines.nats_server, "-c", str(folder / "bus" / "nats.conf")),
+        Probe("http", host, Ports.BUS_MONITOR, "/healthz"),
+        folder / "logs" / "bus.jsonl",
+        listens=tuple(Listener("tcp", host, port) for port in ports),
+    )
+
+
+def _door(world: World, ref: SiteRef, state: Path, number: int, engines: Engines) -> Spec:
+    door = Door(world, ref, number, state)
+    host = door_address(world, ref, number)
+    metrics = metrics_address(door)
+    ports = [Ports.DOOR] if door.is_edge else [Ports.DOOR, Ports.MESH]
+    return Spec(
+        ref.site.name,
+        f"door{number}",
+        tuple(engines.door_argv(door)),
+        Probe("http", *metrics, "/ready"),
+        state / "sites" / ref.site.name / "logs" / f"door{number}.envoy.jsonl",
+        listens=(*(Listener("tcp", host, port) for port in ports), Listener("tcp", *metrics)),
+    )
+
+
+def _gateway(world: World, ref: SiteRef, state: Path, number: int, engines: Engines) -> Spec:
+    host, site = site_address(world, ref), ref.site.name
+    rest, stream = Ports.REST + number, Ports.STREAM + number
+    return Spec(
+        site,
+        f"gateway{number}",
+        _module(engines, "moonbow.gateway", state, "--site", site, "--number", str(number)),
+        Probe("http", host, rest, "/healthz"),
+        state / "sites" / site / "logs" / f"gateway{number}.jsonl",
+        after=(f"{site}/bus",),
+        listens=(Listener("tcp", host, rest), Listener("tcp", host, stream)),
+        serves_people=True,
+    )
+
+
+class Record(NamedTuple):
+    """What is known of one process since it last started.  Times are seconds of one monotonic clock."""
+
+    started_at: float
+    ready_at: float | None = None  # first time it was ready
+    missed: int = 0  # probes in a row without answer
+    failures: int = 0  # in a row, each without good conduct in between
+
+
+class Verdict(NamedTuple):
+    """Whether a process must be replaced, and why as a sentence."""
+
+    replace: bool
+    reason: str
+
+
+def note_probe(record: Record, health: Health, now: float) -> Record:
+    """The record after one probe."""
+    if health == "silent":
+        return record._replace(missed=record.missed + 1)
+    ready_at = now if record.ready_at is None and health == "ready" else record.ready_at
+    return record._replace(missed=0, ready_at=ready_at)
+
+
+def judge(record: Record, now: float) -> Verdict:
+    """Whether a living process hangs: three probes in a row unanswered, or not ready in time after its start."""
+    if record.ready_at is None:
+        if now - record.started_at > START_S:
+            return Verdict(True, f"was not ready within {START_S:.0f} s of its start")
+        return Verdict(False, "is starting")
+    if record.missed >= MISSED_MAX:
+        return Verdict(True, f"hangs: {record.missed} probes in a row were not answered")
+    return Verdict(False, "is well" if not record.missed else f"missed {record.missed} of {MISSED_MAX} probes")
+
+
+def count_failure(record: Record, now: float) -> int:
+    """Failures in a row, this one included; a process of good conduct starts again from one."""
+    well_for = now - record.ready_at if record.ready_at is not None else 0.0
+    return 1 if well_for > GOOD_CONDUCT_S else record.failures + 1
+
+
+def backoff_s(failures: int) -> float:
+    """How long to wait before the next start after `failures` in a row."""
+    return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** (min(failures, 20) - 1)) if failures > 0 else 0.0
+
+
+def may_start(spec: Spec, states: Mapping[str, State]) -> bool:
+    """Whether everything that `spec` needs has been ready, or has been taken away on purpose."""
+    return all(states.get(key, "ready") in ("ready", "alive", "stopped", "killed") for key in spec.after)

@@ -1,0 +1,119 @@
+"""The launcher's decisions: what runs, when it may start, what is replaced, how long a pause lasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moonbow.base.errors import ConfigError
+from moonbow.launch.links import pairs_between, plan_links, sites_called
+from moonbow.launch.policy import (
+    BACKOFF_MAX_S,
+    GOOD_CONDUCT_S,
+    MISSED_MAX,
+    START_S,
+    Engines,
+    Health,
+    Record,
+    State,
+    backoff_s,
+    count_failure,
+    judge,
+    may_start,
+    note_probe,
+    plan_processes,
+)
+from moonbow.world import Ports, World, load_world
+
+ENGINES = Engines("python", "nats-server", lambda door: ("envoy", str(door.number)))
+WORLDS = [load_world(path) for path in sorted(Path("worlds").glob("*.toml"))]
+LAPTOP = next(world for world in WORLDS if world.name == "laptop")
+PLANET = next(world for world in WORLDS if world.name == "planet")
+
+
+def test_the_default_world_runs_these() -> None:
+    keys = [spec.key for spec in plan_processes(LAPTOP, Path("s"), ENGINES)]
+    paris = ["paris/bus", "paris/door0", "paris/door1", "paris/gateway0"]
+    assert keys[:6] == ["director", "internet", *paris]
+    assert [key for key in keys if key.startswith("capetown/")] == ["capetown/door0"]
+    assert len(keys) == 2 + 4 * 4 + 1
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
+def test_no_two_processes_of_a_world_share_an_address_or_a_log(world: World) -> None:
+    specs = plan_processes(world, Path("s"), ENGINES)
+    listeners = [listener for spec in specs for listener in spec.listens]
+    assert len(set(listeners)) == len(listeners)
+    assert len({spec.log for spec in specs}) == len({spec.key for spec in specs}) == len(specs)
+    assert {key for spec in specs for key in spec.after} <= {spec.key for spec in specs}
+
+
+def test_a_link_joins_only_those_who_may_talk() -> None:
+    region_of = {ref.site.name: ref.region for ref in PLANET.sites()}
+    for link in plan_links(PLANET):
+        source, dest = region_of[link.source], region_of[link.dest]
+        assert source == dest or not (PLANET.regions[source].sealed or PLANET.regions[dest].sealed)
+        assert PLANET.site(link.dest).site.kind == "primary"
+        if link.listen[1] == Ports.BUS_ROUTES:
+            assert source == dest
+        if link.listen[1] == Ports.BUS_GATEWAY:
+            assert source != dest
+    listens = [link.listen for link in plan_links(PLANET)]
+    assert len(set(listens)) == len(listens)
+
+
+def test_cuts_are_named_by_sites_and_regions() -> None:
+    assert sites_called(LAPTOP, "apac") == {"singapore", "tokyo"}
+    assert pairs_between(LAPTOP, "paris", "tokyo") == {frozenset({"paris", "tokyo"})}
+    assert len(pairs_between(LAPTOP, "emea", "apac")) == 6
+    assert pairs_between(LAPTOP, "apac", "apac") == {frozenset({"singapore", "tokyo"})}
+    with pytest.raises(ConfigError, match="same place"):
+        pairs_between(LAPTOP, "paris", "paris")
+    with pytest.raises(ConfigError, match="sites: paris, frankfurt"):
+        pairs_between(LAPTOP, "paris", "mars")
+
+
+def test_three_missed_probes_in_a_row_are_a_hang_and_not_one_less() -> None:
+    record = note_probe(Record(0.0), "ready", 1.0)
+    for missed in range(1, MISSED_MAX):
+        record = note_probe(record, "silent", 1.0 + missed)
+        assert not judge(record, 1.0 + missed).replace
+    assert not judge(note_probe(record, "alive", 9.0), 9.0).replace
+    assert judge(note_probe(record, "silent", 9.0), 9.0).replace
+
+
+def test_a_process_that_never_gets_ready_is_replaced_after_its_time() -> None:
+    record = note_probe(Record(10.0), "alive", 11.0)
+    assert not judge(record, 10.0 + START_S).replace
+    assert judge(record, 10.1 + START_S).replace
+
+
+@given(st.lists(st.sampled_from(["ready", "alive", "silent"]), max_size=40))
+def test_whoever_answers_is_never_replaced(answers: list[Health]) -> None:
+    record = note_probe(Record(0.0), "ready", 0.0)
+    for now, answer in enumerate(answers):
+        record = note_probe(record, answer, float(now))
+        if answer != "silent":
+            assert not judge(record, float(now)).replace
+
+
+@given(st.integers(0, 500))
+def test_pauses_grow_and_are_bounded(failures: int) -> None:
+    assert 0.0 <= backoff_s(failures) <= backoff_s(failures + 1) <= BACKOFF_MAX_S
+
+
+def test_good_conduct_forgets_failures() -> None:
+    record = Record(0.0, ready_at=1.0, failures=7)
+    assert count_failure(record, 2.0) == 8
+    assert count_failure(record, 1.1 + GOOD_CONDUCT_S) == 1
+    assert count_failure(Record(0.0, failures=7), 1e6) == 8
+
+
+def test_a_gateway_waits_for_its_bus_but_not_for_one_taken_away() -> None:
+    gateway = next(spec for spec in plan_processes(LAPTOP, Path("s"), ENGINES) if spec.name == "gateway0")
+    expected: dict[State, bool] = {"waiting": False, "starting": False, "backing off": False, "ready": True}
+    expected |= {"alive": True, "killed": True}
+    assert {state: may_start(gateway, {"paris/bus": state}) for state in expected} == expected
