@@ -48,8 +48,8 @@ PENDING_MAX = 200  # posts of one client under way; `send` waits for its turn be
 class Client:
     """A signed-in person on one device.  Use as `async with await Client.sign_in(...) as me:`."""
 
-    def __init__(self, rest: Rest, session: Session, seed: int | None = None) -> None:
-        self.rest, self.person = rest, session.person
+    def __init__(self, rest: Rest, session: Session, *, learns: bool = True, seed: int | None = None) -> None:
+        self.rest, self.person, self.learns = rest, session.person, learns
         self.rest.token, self._refresh_token = session.access_token, session.refresh_token
         loop = asyncio.get_running_loop()
         until = loop.time() + session.expires_in_s
@@ -70,19 +70,21 @@ class Client:
         domain: str | None = None,
         seed: int | None = None,
     ) -> Client:
-        """Sign in through `doors`: a URL of any door, or doors in the order to try them (`domain` = their name).
+        """Sign in through `doors`: a URL of any door, which then tells the others; or doors in the order to try them
+        (`domain` is the name they all answer to), and no others.
 
         `ca` is a PEM file to trust instead of the system's.  `Refused("sign_in_refused")` for a wrong login or
         password, `Unavailable` when no door answers or the home region is out of reach.
         """
         rest = open_rest(doors, ca=ca, domain=domain)
         try:
-            rest.doors = await learn_doors(rest)
+            if isinstance(doors, str):
+                rest.doors = await learn_doors(rest)
             session = await rest.put("POST", paths.SESSIONS, SignIn(login=login, password=password), Session)
         except BaseException:
             await rest.close()
             raise
-        return cls(rest, session, seed)
+        return cls(rest, session, learns=isinstance(doors, str), seed=seed)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -242,9 +244,10 @@ class Client:
             return session.access_token, session.expires_in_s
 
     async def _learn(self) -> list[Door]:
-        doors = await learn_doors(self.rest)
-        self.rest.doors = doors
-        return doors
+        if not self.learns:
+            return []
+        self.rest.doors = await learn_doors(self.rest)
+        return self.rest.doors
 
 
 def open_rest(doors: str | Sequence[Door], *, ca: Path | str | None = None, domain: str | None = None) -> Rest:
