@@ -413,3 +413,30 @@ def test_learned_doors_are_used_from_their_best() -> None:
     play.do(play.core.failed(1, None, play.now))
     play.wait()
     assert play.dialled().door == DOORS[2]
+
+
+def test_room_that_came_into_view_is_shown_from_its_beginning_even_after_a_loss() -> None:
+    play = Play()
+    sock = play.up(room())
+    play.frame(sock, row(3, INBOX, kind="added", target="rom_emea_2"))
+    play.do(play.core.closed(sock, 1006, "", play.now))
+    play.wait()
+    assert sent(play.core.opened(2, play.now)) == [wire.Resume(cursors={INBOX: 3, HERE: 5, "rom_emea_2": 0})]
+
+
+def test_room_joined_while_away_counts_as_seen_up_to_the_welcome() -> None:
+    play = Play()
+    sock = play.up(room())
+    play.do(play.core.closed(sock, 1006, "", play.now))
+    play.wait()
+    play.core.opened(2, play.now)
+    play.frame(2, welcome(room(), room("rom_emea_2", head=7)))
+    play.frame(2, row(3, INBOX, kind="added", target="rom_emea_2"))
+    assert play.core.cursors.seen["rom_emea_2"] == 7
+
+
+def test_stream_that_is_not_ours_any_more_is_forgotten() -> None:
+    play = Play()
+    sock = play.up(room())
+    play.frame(sock, wire.Synced(resets={HERE: 0}))
+    assert play.core.cursors.resume().cursors == {INBOX: 2}

@@ -15,11 +15,13 @@ from moonbow.sdk import Client
 from .history import Line
 from .recorder import Recorder, line_of
 from .stage import Stage
+from .waiting import until
 
 PASSWORD = "a drill is no secret"
 SIGN_IN_AT_ONCE = 4  # Argon2 is dear on purpose
 UNDER_WAY_MAX = 1_000  # messages without an answer; beyond it the load waits, and says so by its rate
 READ_BACK_AT_ONCE = 8
+INTO_VIEW_S = 20.0
 BODY_TRIES = 20
 BODY_PAUSE_S = 0.25
 
@@ -47,6 +49,7 @@ class Crowd:
         self.tag = f"{seed:x}{uuid.uuid4().hex[:6]}"  # people of an earlier drill keep their names
         self.members: list[Member] = []
         self.rooms: dict[str, list[Member]] = {}
+        self.left: set[tuple[str, str]] = set()  # (member, room) of those removed since
         self._stack = AsyncExitStack()
         self._said = 0
         self._under_way: set[asyncio.Task[None]] = set()
@@ -90,11 +93,9 @@ class Crowd:
             await self._stack.enter_async_context(member.client)
             self._tasks.create_task(self.recorder.watch(member.name, member.client))
         owed = {(member.name, room) for room, people in self.rooms.items() for member in people if member in members}
-        deadline = self.recorder.now() + 20.0
-        while lacking := owed - self.recorder.heads.keys():
-            if self.recorder.now() > deadline:
-                raise ConfigError(f"{len(lacking)} rooms never came into view, such as {min(lacking)}")
-            await asyncio.sleep(0.05)
+        if not await until(lambda: owed <= self.recorder.heads.keys(), INTO_VIEW_S):
+            lacking = owed - self.recorder.heads.keys()
+            raise ConfigError(f"{len(lacking)} rooms never came into view, such as {min(lacking)}")
 
     # -- talking ----------------------------------------------------------------------------------------------------
     async def talk(self, rate: float, lasts_s: float, rooms: Sequence[str] | None = None) -> float:
@@ -142,14 +143,14 @@ class Crowd:
             _, late = await asyncio.wait(self._under_way, timeout=within_s)
             if late:
                 self.recorder.done(f"{len(late)} messages have no last word after {within_s:g} s")
-        deadline = self.recorder.now() + within_s
-        while self._behind() and self.recorder.now() < deadline:
-            await asyncio.sleep(0.1)
+        if not await until(lambda: not self._behind(), within_s):
+            self.recorder.done(f"some readers lack rows after {within_s:g} s")
 
     def _behind(self) -> bool:
         heads = self.recorder.heads
         return any(
-            len({heads.get((member.name, room), 0) for member in people}) > 1 for room, people in self.rooms.items()
+            len({heads.get((member.name, room), 0) for member in people if (member.name, room) not in self.left}) > 1
+            for room, people in self.rooms.items()
         )
 
     # -- reading back -----------------------------------------------------------------------------------------------

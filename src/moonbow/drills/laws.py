@@ -214,34 +214,37 @@ def eventually_back(seen: History, readers: Collection[str], since: float, withi
     )
 
 
-def eventually_shown(seen: History, sent_between: tuple[float, float], by: float) -> Verdict:
-    """Whatever was sent in this time had been shown to all who read it back, with its text, by the time `by`."""
-    texts = {sent.text: sent for sent in seen.sent if sent_between[0] <= sent.at <= sent_between[1]}
-    when: dict[tuple[str, str], float] = {}
-    ids: dict[tuple[str, str], str] = {}
-    for shown in seen.shown:
-        if shown.line.text is not None:
-            when[shown.reader, shown.line.text] = shown.at
-        if shown.line.id is not None:
-            ids[shown.reader, shown.line.id] = shown.room
-    for filled in seen.filled:
-        if filled.text is not None:
-            when.setdefault((filled.reader, filled.text), filled.at)
+def eventually_shown(
+    seen: History, rooms: Collection[str], sent_between: tuple[float, float], within_s: float, counted_from: float = 0.0
+) -> Verdict:
+    """Each message sent in these rooms in this time was on the screen of all who read it back `within_s` later.
+
+    The time counts from its sending, or from `counted_from` if that is later.
+    """
+    sent = {
+        one.text: max(one.at, counted_from)
+        for one in seen.sent
+        if one.room in rooms and sent_between[0] <= one.at <= sent_between[1]
+    }
+    when = _first_shown(seen)
     owed = [
         (reader, line.text)
-        for reader, rooms in seen.final.items()
-        for lines in rooms.values()
+        for reader, read in seen.final.items()
+        for room, lines in read.items()
+        if room in rooms
         for line in lines
-        if line.text is not None and line.text in texts
+        if line.text is not None and line.text in sent
     ]
+    late = {key: when.get(key, float("inf")) - sent[key[1]] for key in owed}
 
     def faults() -> Iterator[str]:
-        for reader, text in owed:
-            at = when.get((reader, text))
-            if at is None or at > by:
-                yield f"{reader} saw {text!r} {'never' if at is None else f'at {at:.2f} s'}, allowed until {by:.2f} s"
+        for (reader, text), took in late.items():
+            if took > within_s:
+                yield f"{reader} saw {text!r} {'never' if took == float('inf') else f'after {took:.2f} s'}"
 
-    return judge("eventually_shown", f"{len(owed)} showings of {len(texts)} messages", faults())
+    slowest = max(late.values(), default=0.0)
+    looked_at = f"{len(owed)} showings of {len(sent)} messages, slowest {slowest:.2f} s, {within_s:g} s allowed"
+    return judge("eventually_shown", looked_at, faults())
 
 
 def finally_redacted_is_gone(seen: History, redacted: Collection[str]) -> Verdict:
@@ -300,6 +303,18 @@ def back_times(seen: History, readers: Collection[str], since: float) -> dict[st
         if after and after[-1].what != "up":
             took.pop(reader, None)
     return took
+
+
+def _first_shown(seen: History) -> dict[tuple[str, str], float]:
+    """(reader, text) -> when that text was first on the reader's screen."""
+    when: dict[tuple[str, str], float] = {}
+    for shown in seen.shown:
+        if shown.line.text is not None:
+            when.setdefault((shown.reader, shown.line.text), shown.at)
+    for filled in seen.filled:
+        if filled.text is not None:
+            when.setdefault((filled.reader, filled.text), filled.at)
+    return when
 
 
 def _live_lines(seen: History) -> dict[tuple[str, str], dict[int, Line]]:

@@ -67,7 +67,7 @@ class Recorder:
         """One event of one reader."""
         at, history = self.now(), self.history
         match event:
-            case Row() if event.stream.startswith("rom"):
+            case Row() if not event.stream.startswith("inb"):
                 self.heads[reader, event.stream] = event.seq
                 history.shown.append(Shown(reader, event.stream, line_of(event), at))
             case BodyEvent():
@@ -76,7 +76,7 @@ class Recorder:
             case Connected():
                 self._site[reader] = event.site
                 for room in event.rooms:
-                    self._begin(reader, room.id, 0 if event.resumed else room.head)
+                    self._begin(reader, room.id, room.head)
             case RoomEvent():
                 self._begin(reader, event.room.id, 0)
             case CaughtUp():

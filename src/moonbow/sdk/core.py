@@ -239,7 +239,9 @@ class Core:
                 pass
 
     def _welcomed(self, link: Link, welcome: wire.Welcome, now: float) -> None:
-        if not self.greeted:
+        if self.greeted:
+            self.cursors.meet(welcome.rooms)
+        else:
             self.cursors.begin(welcome.inbox, welcome.inbox_head, welcome.rooms)
         link.phase, link.site = "replaying", welcome.site
         self._deliver(Connected(welcome.site, welcome.city, link.door, self.greeted, welcome.rooms))

@@ -24,16 +24,26 @@ class Cursors:
         self.seen = {inbox: inbox_head} | {room.id: room.head for room in rooms}
         self.missing = {}
 
+    def meet(self, rooms: Iterable[Room]) -> None:
+        """The snapshot of a later socket: rooms that came into view while away are seen up to their heads."""
+        for room in rooms:
+            self.seen.setdefault(room.id, room.head)
+
     def reset(self, stream: str, head: int) -> None:
-        """The server could not replay this stream: go on after `head`."""
-        self.seen[stream] = head
+        """The server could not replay this stream: go on after `head`.  0: it is not ours any more."""
+        if head:
+            self.seen[stream] = head
+        else:
+            self.seen.pop(stream, None)
 
     def take(self, row: Row) -> bool:
         """Whether to show this row; if so it is seen from now on."""
         if row.seq <= self.seen.get(row.stream, 0):
             return False
         self.seen[row.stream] = row.seq
-        if row.kind == "redaction" and row.target is not None:
+        if row.kind == "added" and row.target is not None:
+            self.seen.setdefault(row.target, 0)  # its rows follow, all that one may see
+        elif row.kind == "redaction" and row.target is not None:
             self.missing.pop(row.target, None)
         elif row.kind == "erasure":
             self.missing = {entry: author for entry, author in self.missing.items() if author != row.target}
