@@ -162,6 +162,13 @@ def test_a_foreign_region_cannot_listen_serve_or_forge(servers: Servers) -> None
             return b"genuine"
 
         await paris.serve(serve)
+
+        async def served_at_all() -> bool:
+            with contextlib.suppress(Unavailable):
+                return await frankfurt.request("emea", "test", b"") == b"genuine"
+            return False
+
+        await eventually_async(served_at_all)
         for subject in ("private.emea.to.emea.x", "private.cn.to.emea.x", "shared.emea.x", "private.emea.rpc.emea.x"):
             await spy.publish(subject, b"forged")
         for _ in range(40):
@@ -224,9 +231,9 @@ def test_region_traffic_never_touches_a_gateway(servers: Servers) -> None:
         far = await raw(servers, "singapore", "bus-r-apac")
         heard = 0
 
-        async def count(_: Any) -> None:
+        async def count(message: Any) -> None:
             nonlocal heard
-            heard += 1
+            heard += message.data != b"warm"
 
         await sister.subscribe("live", cb=count)
         await far.subscribe("live", cb=count)
@@ -234,13 +241,12 @@ def test_region_traffic_never_touches_a_gateway(servers: Servers) -> None:
         await far.flush()
 
         async def warm() -> bool:
-            await near.publish("live", b"")
+            await near.publish("live", b"warm")
             await near.flush()
-            return heard > 0
+            return sister.stats["in_msgs"] > 0
 
         await eventually_async(warm)
-        await eventually_async(lambda: near.stats["out_msgs"] == heard)
-        before, heard = await asyncio.to_thread(sent), 0
+        before = await asyncio.to_thread(sent)
         for _ in range(10_000):
             await near.publish("live", b"x" * 100)
         await near.flush()

@@ -91,6 +91,7 @@ def test_the_real_server_accepts_the_configuration(tmp_path: Path, site: str) ->
 PLAYBOOK = [
     ("heard lately", [("beat", 1.0)], 3.5, "closed"),
     ("silent", [("beat", 1.0), ("ticked", 4.1)], 4.1, "open"),
+    ("a beat that comes too late", [("beat", 1.0), ("beat", 4.5)], 4.5, "open"),
     ("two failures", [("failed", 0.1), ("failed", 0.2)], 0.3, "closed"),
     ("three failures", [("failed", 0.1), ("failed", 0.2), ("failed", 0.3)], 0.3, "open"),
     ("an answer between", [("failed", 0.1), ("failed", 0.2), ("answered", 0.3), ("failed", 0.4)], 0.5, "closed"),

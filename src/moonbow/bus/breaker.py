@@ -34,7 +34,7 @@ class Breaker(msgspec.Struct, frozen=True):
 
 def beat(breaker: Breaker, now: float) -> Breaker:
     """A heartbeat came.  It shows one direction only, so it does not close an open breaker; the next probe may."""
-    return msgspec.structs.replace(breaker, heard_at=now)
+    return msgspec.structs.replace(ticked(breaker, now), heard_at=now)
 
 
 def answered(breaker: Breaker, now: float) -> Breaker:

@@ -65,7 +65,6 @@ class Bus:
             for connection, account in ((bus._r, "r"), (bus._x, "x")):
                 await connection.open(urls, user_files(state, ref.region, account), name, ref.region)
             await bus._x.listen(subjects.shared("*", BEAT), bus._on_beat)
-            await bus._x.listen_raw(subjects.rpc(ref.region, "*", PING_OP), bus._on_ping, "ping")
         except BaseException:
             await bus.close()
             raise
@@ -112,7 +111,11 @@ class Bus:
             self._requesting -= 1
 
     async def serve(self, handler: Serve) -> None:
-        """Answer the requests of all regions with `handler(caller, op, payload)`, sharing them with one's sisters."""
+        """Answer the requests of all regions with `handler(caller, op, payload)`, sharing them with one's sisters.
+
+        One subscription for all: the server allows one response per message, and a second subscription of the same
+        connection that heard the same message would use it up.
+        """
         if self._handler is not None:
             raise Broken("this bus serves already")
         self._handler = handler
@@ -165,13 +168,14 @@ class Bus:
         before = self._breakers.get(region)
         if before is None:
             return
-        after = self._breakers[region] = change(before, time.monotonic())
+        now = time.monotonic()
+        silent = breakers.ticked(before, now)
+        after = self._breakers[region] = change(silent, now)
         self._metrics.breaker.labels(region).set(BREAKER_VALUE[after.state])
-        if after.state == before.state:
-            return
-        if after.state == "open" and before.state == "closed":
-            log.warning("region_silent", extra={"f": {"region": region, "reason": after.reason}})
-        elif after.state == "closed":
+        if before.state == "closed" and "open" in (silent.state, after.state):
+            reason = after.reason or silent.reason
+            log.warning("region_silent", extra={"f": {"region": region, "reason": reason}})
+        if after.state == "closed" and silent.state != "closed":
             log.info("region_back", extra={"f": {"region": region}})
             self._report(f"region {region} was silent")
 
@@ -201,13 +205,11 @@ class Bus:
     def _on_beat(self, subject: str, _payload: bytes) -> None:
         self._note(subject.split(".", 2)[1], breakers.beat)
 
-    async def _on_ping(self, message: Msg) -> None:
-        await self._x.publish(message.reply, OK)
-
     async def _on_request(self, message: Msg) -> None:
         _, _, _, caller, op = message.subject.split(".", 4)
         if op == PING_OP:
-            return  # answered by `_on_ping`, with or without a handler
+            await self._x.publish(message.reply, OK)
+            return
         if self._serving >= SERVING_MAX:
             busy = Unavailable("busy", "too many requests are being served", region=self.region)
             await self._x.publish(message.reply, encode_problem(busy))

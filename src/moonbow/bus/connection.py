@@ -32,7 +32,7 @@ PING_S = 1  # two unanswered ones end the connection: a hung server is noticed i
 PENDING_MESSAGES_MAX = 65_536  # heard and not yet handled, of one subscription
 PENDING_BYTES_MAX = 32 * 1_048_576
 OUT_BYTES_MAX = 2 * 1_048_576  # kept while reconnecting; beyond it messages are dropped and counted
-TROUBLE_GATHER_S = 0.1  # drops come in bursts: one report for all within this time, after the last of them
+TROUBLE_GATHER_S = 0.1  # drops come in bursts: one report for all of this time, at its end
 
 
 class AbruptTransport(TcpTransport):
@@ -175,11 +175,12 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         """Counts; a log line per drop would be a flood.  Called by nats-py for every fault it meets."""
         self._metrics.errors.labels(self.account, type(error).__name__).inc()
-        if isinstance(error, SlowConsumerError) and not self._closing:
-            if self._gathering is not None:
-                self._gathering.cancel()
-            loop = asyncio.get_running_loop()
-            self._gathering = loop.call_later(TROUBLE_GATHER_S, self._trouble, f"slow consumer in {self.account}")
+        if isinstance(error, SlowConsumerError) and self._gathering is None and not self._closing:
+            self._gathering = asyncio.get_running_loop().call_later(TROUBLE_GATHER_S, self._dropped)
+
+    def _dropped(self) -> None:
+        self._gathering = None
+        self._trouble(f"slow consumer in {self.account}")
 
     async def _on_reconnected(self) -> None:
         self._metrics.reconnects.labels(self.account).inc()
