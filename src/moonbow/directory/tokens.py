@@ -1,0 +1,89 @@
+"""Access tokens: signed statements of a region about its own people (JWT, EdDSA over Ed25519; RFC 7519, RFC 8037).
+
+Laws: a key of region r makes and checks tokens with iss = home = r only; nothing about a token is believed before its
+signature holds, except to choose the words of its refusal.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from moonbow.base.errors import Refused
+
+from .model import Claims
+
+TOKEN_CHARS_MAX = 4096
+SCOPE = "user"
+
+
+class _Header(msgspec.Struct, frozen=True):
+    alg: str
+    kid: str
+    typ: str = "JWT"
+
+
+_header = msgspec.json.Decoder(_Header)
+_claims = msgspec.json.Decoder(Claims)
+
+
+def sign_token(key: Ed25519PrivateKey, kid: str, claims: Claims) -> str:
+    """The compact JWT of `claims`."""
+    header = msgspec.json.encode({"alg": "EdDSA", "kid": kid, "typ": "JWT"})
+    times = {"iat": int(claims.iat), "exp": int(claims.exp)}
+    body = msgspec.json.encode(msgspec.structs.asdict(claims) | times)
+    signed = f"{encode64(header)}.{encode64(body)}"
+    return f"{signed}.{encode64(key.sign(signed.encode()))}"
+
+
+def check_token(token: str, region: str, keys: Mapping[str, Ed25519PublicKey], now: float) -> Claims:
+    """What `token` says, if `region` itself signed it with one of `keys` and it has not ended.
+
+    `Refused` (status 401): `token_invalid`, `token_foreign` (another region's) or `token_expired`.
+    """
+    if len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
+        raise _invalid()
+    signed, _, signature = token.rpartition(".")
+    head, _, body = signed.partition(".")
+    try:
+        header = _header.decode(decode64(head))
+        claims = _claims.decode(decode64(body))
+        proof = decode64(signature)
+    except (msgspec.DecodeError, binascii.Error, ValueError, UnicodeError) as error:
+        raise _invalid() from error
+    key = keys.get(header.kid)
+    if claims.iss != region:
+        raise Refused("token_foreign", "this token is of another region", status=401)
+    if header.alg != "EdDSA" or key is None:
+        raise _invalid()
+    try:
+        key.verify(proof, signed.encode())
+    except InvalidSignature as error:
+        raise _invalid() from error
+    if claims.home != region or claims.scope != SCOPE:
+        raise _invalid()
+    if claims.exp <= now:
+        raise Refused("token_expired", "this token has ended; renew it", status=401)
+    return claims
+
+
+def encode64(data: bytes) -> str:
+    """Base64url without padding (RFC 7515, section 2)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode64(text: str) -> bytes:
+    """The bytes of base64url without padding; ValueError for anything else."""
+    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if encode64(data) != text:
+        raise ValueError("not canonical base64url")
+    return data
+
+
+def _invalid() -> Refused:
+    return Refused("token_invalid", "this token is not one of ours", status=401)
