@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from moonbow.world import SiteRef, World
 
@@ -36,8 +37,8 @@ SOCKET_PATH_BYTES_MAX = 107  # of a unix socket on Linux
 class Key(msgspec.Struct, frozen=True):
     """One public Ed25519 key of a region's token issuer: its name, and the point in base64url (RFC 8037)."""
 
-    kid: str
-    x: str
+    kid: Annotated[str, Meta(min_length=1, max_length=64)]
+    x: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{43}$")]
 
 
 Keys = Mapping[str, Sequence[Key]]  # by region

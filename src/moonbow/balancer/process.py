@@ -21,7 +21,7 @@ from moonbow.base.errors import Unavailable
 from moonbow.base.files import write_private
 from moonbow.world import SiteRef, World
 
-from .adapters.envoy import Admin, envoy_argv
+from .adapters.envoy import REJECTED, Admin, envoy_argv
 from .clusters import foreign_regions, region_cluster
 from .listeners import metrics_address
 from .model import Door, Key, Keys, SiteHealth
@@ -29,7 +29,6 @@ from .policy import compile_door, note_silence, plan_writes
 
 LOOK_S = 0.25  # between two looks at files and doors
 TAKEN_S = 0.5  # after which Envoy has read a file renamed in its folder
-_REJECTED = r"(update_rejected|update_failure|config_fail)$"
 
 log = logging.getLogger("moonbow.balancer")
 T = TypeVar("T")
@@ -89,8 +88,12 @@ class Balancer:
                 await self.step()
                 await asyncio.sleep(LOOK_S)
         finally:
-            for found in self.doors.values():
-                await found.admin.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Give the connections to the doors back."""
+        for found in self.doors.values():
+            await found.admin.close()
 
     async def step(self) -> None:
         """One turn of the loop.  Doors that do not answer keep their files up to date all the same."""
@@ -147,7 +150,7 @@ class Balancer:
         found = self.doors[number]
         await asyncio.sleep(TAKEN_S)
         try:
-            rejected = await found.admin.stats(_REJECTED)
+            rejected = await found.admin.stats(REJECTED)
         except Unavailable:
             return
         worse = {name: count for name, count in rejected.items() if count > found.rejected.get(name, 0)}

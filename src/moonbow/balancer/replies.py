@@ -32,8 +32,6 @@ def since_metadata(region: str, health: SiteHealth) -> Json:
 def compile_replies() -> Json:
     """The `local_reply_config` of the public listener; the first mapper that matches decides."""
     sign_in = {"header_filter": {"header": match_header(":path", "prefix", SIGN_IN_PATH)}}
-    has_home = {"header_filter": {"header": {"name": HOME_HEADER, "present_match": True}}}
-    since = {"region": "%METADATA(ROUTE:moonbow:region)%", "since": "%METADATA(ROUTE:moonbow:since)%"}
     mappers = [
         _mapper(401, "token_missing", "No token was given.", where=(_detail("Jwt_is_missing"),)),
         _mapper(401, "token_expired", "The token has expired; refresh it.", where=(_detail("Jwt_is_expired"),)),
@@ -44,10 +42,7 @@ def compile_replies() -> Json:
         _mapper(429, "throttled", "Wait before signing in again.", True, (sign_in,), headers={"retry-after": "5"}),
         _mapper(429, "throttled", "Wait before asking again.", retryable=True, headers={"retry-after": "1"}),
         _mapper(431, "headers_too_large", "A request may have 100 headers of 32 KiB together."),
-        _mapper(
-            503, "home_unreachable", "Your home region does not answer.", True, (_over_500(), has_home), more=since
-        ),
-        _mapper(503, "region_unreachable", "The region does not answer.", True, (_over_500(),), more=since),
+        *_unreachable(_status("GE", 502)),
         _other(),
     ]
     return {"mappers": mappers}
@@ -56,7 +51,16 @@ def compile_replies() -> Json:
 def compile_mesh_replies() -> Json:
     """The mesh's own: an answer that never reached a gateway says so, and the asking door may try another site."""
     unsent = {"response_flag_filter": {"flags": ["UH", "UF", "UO", "NC"]}}
-    return {"mappers": [{"filter": unsent, "headers_to_add": [set_header(ELSEWHERE_HEADER, "1")]}]}
+    return {"mappers": [*_unreachable(unsent, {ELSEWHERE_HEADER: "1"}), *compile_replies()["mappers"]]}
+
+
+def _unreachable(where: Json, headers: dict[str, str] | None = None) -> list[Json]:
+    """No gateway could be asked: of the person's home, or of the region that serves those without a token."""
+    has_home = {"header_filter": {"header": {"name": HOME_HEADER, "present_match": True}}}
+    since = {"region": "%METADATA(ROUTE:moonbow:region)%", "since": "%METADATA(ROUTE:moonbow:since)%"}
+    home = _mapper(503, "home_unreachable", "Your home does not answer.", True, (where, has_home), headers, since)
+    region = _mapper(503, "region_unreachable", "The region does not answer.", True, (where,), headers, since)
+    return [home, region]
 
 
 def _mapper(
@@ -107,10 +111,6 @@ def _text(text: str) -> Json:
 def _status(operator: str, value: int) -> Json:
     comparison = {"op": operator, "value": {"default_value": value, "runtime_key": f"moonbow.status.{value}"}}
     return {"status_code_filter": {"comparison": comparison}}
-
-
-def _over_500() -> Json:
-    return _status("GE", 502)
 
 
 def _detail(part: str) -> Json:

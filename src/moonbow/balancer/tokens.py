@@ -2,11 +2,13 @@
 
 Laws: a key of region r is valid only for tokens with `iss` = r, so there is one provider per (issuer, source); a single
 provider with several sources would let two tokens of one request name two homes.  Of a region without keys no token
-is valid.  A token in `Sec-WebSocket-Protocol` counts on the stream only.
+is valid.  A token in `Sec-WebSocket-Protocol` counts on the stream only, and only without an `Authorization` header.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -28,24 +30,31 @@ _SOURCES: dict[str, Json] = {
 def compile_tokens(door: Door, keys: Keys) -> Json:
     """The ECDS file of the token filter."""
     providers = {
-        f"{region}-{name}": _provider(region, keys.get(region, ()), where)
+        f"{region}-{name}": _provider(region, keys.get(region) or (nobodys_key(),), where)
         for region in door.regions()
         for name, where in _SOURCES.items()
     }
-    bearer, either = (
-        _any_of([name for name in providers if name.endswith(suffixes)])
-        for suffixes in (("-bearer",), ("-bearer", "-protocol"))
-    )
+    bearer, protocol = (_any_of([f"{region}-{name}" for region in door.regions()]) for name in _SOURCES)
     rules: list[Json] = [{"match": {"path": path}} for path in ANONYMOUS_PATHS]
     post = [match_header(":method", "exact", "POST")]
     rules += [{"match": {"path": path, "headers": post}} for path in ANONYMOUS_POSTS]
     rules += [
-        {"match": {"path": STREAM_PATH}, "requires": either},
+        {
+            "match": {"path": STREAM_PATH, "headers": [{"name": "authorization", "present_match": True}]},
+            "requires": bearer,
+        },
+        {"match": {"path": STREAM_PATH}, "requires": protocol},
         {"match": {"path_separated_prefix": "/v1"}, "requires": bearer},
         {"match": {"prefix": "/"}},
     ]
     check = typed(TYPE, providers=providers, rules=rules)
     return resources(typed("config.core.v3.TypedExtensionConfig", name=FILTER, typed_config=check))
+
+
+def nobodys_key() -> Key:
+    """A key that stands for "no key", since Envoy takes no empty set: a hash, so nobody has its other half."""
+    hashed = hashlib.sha256(b"moonbow: a key that nobody has").digest()
+    return Key("nobody", base64.urlsafe_b64encode(hashed).rstrip(b"=").decode())
 
 
 def _provider(region: str, keys: Sequence[Key], where: Json) -> Json:

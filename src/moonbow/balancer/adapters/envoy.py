@@ -12,6 +12,7 @@ import httpx
 from moonbow.balancer.model import DRAIN_S, Door
 from moonbow.base.errors import ConfigError, Unavailable
 
+REJECTED = r"(update_rejected|update_failure|config_fail)$"  # counters of files that Envoy did not take
 ADMIN_S = 1.0  # for one question to the administration
 
 
