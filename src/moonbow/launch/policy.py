@@ -102,7 +102,11 @@ def _director(world: World, state: Path, engines: Engines) -> Spec:
         _module(engines, "moonbow.director", state),
         Probe("dns", host, Ports.DNS, f"door.{world.domain}"),
         state / "world" / "logs" / "director.jsonl",
-        listens=(Listener("udp", host, Ports.DNS), Listener("tcp", host, Ports.DNS)),
+        listens=(
+            Listener("udp", host, Ports.DNS),
+            Listener("tcp", host, Ports.DNS),
+            Listener("tcp", host, Ports.DIRECTOR),
+        ),
     )
 
 

@@ -1,0 +1,283 @@
+"""The launcher: makes a world's folders, starts its processes, answers its operator, and leaves nothing behind.
+
+`run` is the whole life of a world on this machine.  The operator speaks to it over `STATE/control.sock`, see `answer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+
+from moonbow.balancer.process import Balancer
+from moonbow.base.errors import ConfigError
+from moonbow.base.files import write_private
+from moonbow.bus.policy import render_server
+from moonbow.world import SiteRef, World, load_world
+
+from .control import Answer, ask, serve_lines
+from .lock import only_launcher
+from .policy import plan_processes
+from .preflight import check_machine, find_engines
+from .probe import get
+from .seed import seed_demo
+from .state import Overrides, prepare_state, write_overrides
+from .supervisor import Change, Keeper, Supervisor
+
+READY_S = 60.0  # for a whole world; usually it takes 5 to 15 s
+DRAIN_S = 10.0  # for the people of a site to go elsewhere
+STATUS_S = 1.0  # for one gateway to say how many people it has
+DRAIN_LOOK_S = 0.1
+
+log = logging.getLogger("moonbow.launch")
+Report = Callable[[Change], None]
+
+
+class GatewayStatus(msgspec.Struct, frozen=True):
+    """What a gateway says of itself at `/status`."""
+
+    people: int = 0
+    sockets: int = 0
+    rooms_live: int = 0
+
+
+class Launcher:
+    """A world on this machine, from its first process to its last."""
+
+    def __init__(self, world: World, state: Path, supervisor: Supervisor) -> None:
+        self.world = world
+        self.state = state
+        self.supervisor = supervisor
+        self.overrides = Overrides()
+        self.stopping = asyncio.Event()
+        self.ready = False
+        self.started_at = time.time()
+        self._one_at_a_time = asyncio.Lock()
+
+    async def answer(self, request: dict[str, object]) -> Answer:
+        """One request of the operator: `{"op": …, "site": …}`; `ConfigError` for what cannot be done."""
+        match request.get("op"):
+            case "status":
+                return await self.status()
+            case "down":
+                self.stopping.set()
+                return {"pid": os.getpid()}
+            case "cut" | "heal":
+                return await asyncio.to_thread(ask, self.state / "world" / "internet.sock", request, 10.0)
+            case "kill" | "start" | "drain" | "stop" as op:
+                ref = self.world.site(str(request.get("site")))
+                async with self._one_at_a_time:
+                    return await self._act(op, ref)
+            case other:
+                raise ConfigError(f"the launcher does not know {other!r}")
+
+    async def _act(self, op: str, ref: SiteRef) -> Answer:
+        actions = {"kill": self.kill, "start": self.start, "drain": self.drain, "stop": self.stop}
+        return await actions[op](ref)
+
+    async def kill(self, ref: SiteRef) -> Answer:
+        """The power is gone: SIGKILL to every process of the site, and no restart until `start`."""
+        killed = await self.supervisor.kill_site(ref.site.name)
+        log.warning("killed", extra={"f": {"target": ref.site.name, "processes": killed}})
+        return {"site": ref.site.name, "processes": killed}
+
+    async def start(self, ref: SiteRef) -> Answer:
+        """Bring the site back from being killed, stopped or drained, and wait until it is ready."""
+        began, name = time.monotonic(), ref.site.name
+        keepers = self.supervisor.of_site(name)
+        if name in self.overrides.drain:  # a gateway cannot take its farewell back: it is replaced
+            await self.supervisor.stop([keeper for keeper in keepers if keeper.spec.serves_people])
+        await self.supervisor.start(keepers)
+        await self.supervisor.until_ready(READY_S, keepers)
+        self._override(drain=without(self.overrides.drain, name), down=without(self.overrides.down, name))
+        return {"site": name, "processes": len(keepers), "seconds": round(time.monotonic() - began, 2)}
+
+    async def drain(self, ref: SiteRef) -> Answer:
+        """Send the site's people elsewhere; ends when nobody is left or after `DRAIN_S`."""
+        began, name = time.monotonic(), ref.site.name
+        self._override(drain=(*without(self.overrides.drain, name), name))
+        gateways = [keeper for keeper in self.supervisor.of_site(name) if keeper.spec.serves_people]
+        for keeper in gateways:
+            if keeper.child is not None:
+                keeper.child.send(signal.SIGUSR1)
+        before = left = await self._sockets(gateways)
+        while left and time.monotonic() - began < DRAIN_S:
+            await asyncio.sleep(DRAIN_LOOK_S)
+            left = await self._sockets(gateways)
+        log.info("drained", extra={"f": {"target": name, "sockets_before": before, "sockets_left": left}})
+        return {"site": name, "before": before, "left": left, "seconds": round(time.monotonic() - began, 2)}
+
+    async def stop(self, ref: SiteRef) -> Answer:
+        """Drain the site, then end its processes in order, and keep it out of service until `start`."""
+        drained = await self.drain(ref)
+        name = ref.site.name
+        self._override(drain=without(self.overrides.drain, name), down=(*without(self.overrides.down, name), name))
+        await self.supervisor.stop(self.supervisor.of_site(name))
+        return drained
+
+    async def status(self) -> Answer:
+        """Every process and how it is, every site's people, and the links that are cut."""
+        keepers = list(self.supervisor.keepers.values())
+        people = await asyncio.gather(*(_people(keeper) for keeper in keepers))
+        return {
+            "world": self.world.name,
+            "pid": os.getpid(),
+            "ready": self.ready,
+            "since": self.started_at,
+            "drain": self.overrides.drain,
+            "down": self.overrides.down,
+            "cuts": await self._cuts(),
+            "processes": [_row(keeper, found) for keeper, found in zip(keepers, people, strict=True)],
+        }
+
+    async def _cuts(self) -> object:
+        try:
+            shown = await asyncio.to_thread(ask, self.state / "world" / "internet.sock", {"op": "show"}, 1.0)
+        except OSError:  # the internet itself is starting or gone; its row says so
+            return []
+        return shown["cuts"]
+
+    async def _sockets(self, gateways: list[Keeper]) -> int:
+        return sum(found.sockets for found in await asyncio.gather(*map(_people, gateways)) if found)
+
+    def _override(self, *, drain: tuple[str, ...] | None = None, down: tuple[str, ...] | None = None) -> None:
+        self.overrides = Overrides(
+            drain=self.overrides.drain if drain is None else drain, down=self.overrides.down if down is None else down
+        )
+        write_overrides(self.state, self.overrides)
+
+
+def without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """`names` but for `name`."""
+    return tuple(found for found in names if found != name)
+
+
+async def _people(keeper: Keeper) -> GatewayStatus | None:
+    """What a gateway says of its people; None for other processes and for one that does not answer."""
+    if not keeper.spec.serves_people or keeper.state not in ("ready", "alive"):
+        return None
+    try:
+        async with asyncio.timeout(STATUS_S):
+            _, body = await get(keeper.spec.probe.host, keeper.spec.probe.port, "/status")
+        return msgspec.json.decode(body, type=GatewayStatus)
+    except (OSError, EOFError, ValueError, msgspec.DecodeError):
+        return None
+
+
+def _row(keeper: Keeper, people: GatewayStatus | None) -> Answer:
+    running = keeper.child is not None and keeper.child.running
+    return {
+        "site": keeper.spec.site,
+        "name": keeper.spec.name,
+        "state": keeper.state,
+        "reason": keeper.reason,
+        "since": keeper.since,
+        "restarts": keeper.restarts,
+        "pid": keeper.child.pid if keeper.child is not None and running else None,
+        "people": people.people if people else None,
+        "sockets": people.sockets if people else None,
+    }
+
+
+async def run(world_file: Path, state: Path, report: Report, on_ready: Callable[[World], None]) -> None:
+    """Run the world of `world_file` in folder `state` until SIGINT, SIGTERM or the operator's `down`.
+
+    `report` hears of every change of a process, `on_ready` once when all of them are ready.  `ConfigError` names all
+    that must be mended; nothing has been started then, or everything has been stopped again.
+    """
+    world = load_world(world_file)
+    os.umask(0o077)
+    _make(state)
+    with only_launcher(state):
+        engines = find_engines()
+        specs = plan_processes(world, state, engines)
+        if problems := check_machine(world, state, specs):
+            raise ConfigError(*problems)
+        _raise_file_limit()
+        balancers = _prepare(world, world_file, state)
+        launcher = Launcher(world, state, Supervisor(specs, report))
+        await _live(launcher, balancers, on_ready)
+
+
+async def _live(launcher: Launcher, balancers: list[Balancer], on_ready: Callable[[World], None]) -> None:
+    supervisor, state = launcher.supervisor, launcher.state
+    async with AsyncExitStack() as stack:
+        _listen_to_signals(launcher)
+        stack.callback((state / "overrides.json").unlink, missing_ok=True)
+        stack.push_async_callback(supervisor.close)
+        await stack.enter_async_context(serve_lines(state / "control.sock", launcher.answer))
+        tending = asyncio.gather(*(balancer.run() for balancer in balancers))
+        stack.callback(tending.cancel)
+        await _until(launcher.stopping, _start(launcher))
+        if not launcher.stopping.is_set():
+            launcher.ready = True
+            log.info("ready", extra={"f": {"seconds": round(time.time() - launcher.started_at, 1)}})
+            on_ready(launcher.world)
+            await _until(launcher.stopping, tending)
+        log.info("stopping")
+
+
+async def _start(launcher: Launcher) -> None:
+    await seed_demo(launcher.world, launcher.state)
+    await launcher.supervisor.start()
+    await launcher.supervisor.until_ready(READY_S)
+
+
+async def _until(stopping: asyncio.Event, work: Awaitable[object]) -> None:
+    """Return when `work` is done or the operator wants to stop; raises what `work` raises."""
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
+    else:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _listen_to_signals(launcher: Launcher) -> None:
+    def stop() -> None:
+        if launcher.stopping.is_set():  # asked twice: do not wait for anybody
+            launcher.supervisor.kill_all()
+        launcher.stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _prepare(world: World, world_file: Path, state: Path) -> list[Balancer]:
+    """Write what the processes read at their start; the balancers that keep the doors' part up to date."""
+    prepare_state(world, world_file.read_text(), state)
+    write_overrides(state, Overrides())
+    balancers = []
+    for ref in world.sites():
+        if ref.site.kind == "primary":
+            folder = state / "sites" / ref.site.name / "bus"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            write_private(folder / "nats.conf", render_server(world, ref, state).encode())
+        if ref.site.kind != "witness":
+            balancers.append(Balancer(world, ref, state))
+            balancers[-1].write_all()
+    return balancers
+
+
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{state}: cannot be made: {error.strerror}") from error
+
+
+def _raise_file_limit() -> None:
+    """Raise the soft limit of open files, which processes inherit, to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,44 @@
+"""Makes the demo company of a first start, before any process opens a store."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+from moonbow.base.errors import ConfigError
+from moonbow.world import World
+
+SEED_S = 60.0
+log = logging.getLogger("moonbow.launch")
+
+
+def needs_seed(world: World, state: Path) -> bool:
+    """Whether a region of this world has no directory yet."""
+    return any(not (state / "regions" / region / "directory.db").exists() for region in world.regions)
+
+
+async def seed_demo(world: World, state: Path) -> None:
+    """Run `moonbow.directory.seed` if a region has no directory; `ConfigError` with its last words if it fails."""
+    if not needs_seed(world, state) or importlib.util.find_spec("moonbow.directory.seed") is None:
+        return
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "moonbow.directory.seed", "--state", str(state)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(SEED_S):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        raise ConfigError(f"making the demo company took more than {SEED_S:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise ConfigError(f"making the demo company failed: {said.decode(errors='replace').strip()[-2000:]}")
+    log.info("demo company made")
