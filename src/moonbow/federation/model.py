@@ -13,14 +13,14 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of bus messages, packed as arrays."""
 
 
-class LiveRow(Message):
+class LiveRow(Message, frozen=True):
     """A row that the sender's store holds, with its body if that rests in the sender's region."""
 
     row: Row
     body: bytes | None = None
 
 
-class LiveBody(Message):
+class LiveBody(Message, frozen=True):
     """A body of an entry, read from its owner's store at `read_ms` (milliseconds since 1970)."""
 
     room: str
@@ -30,7 +30,7 @@ class LiveBody(Message):
     read_ms: int
 
 
-class Signal(Message):
+class Signal(Message, frozen=True):
     """Something that is never stored: typing, or a read cursor that moved.  `to` limits it to one person."""
 
     kind: str
@@ -40,7 +40,7 @@ class Signal(Message):
     to: str | None = None
 
 
-class Live(Message):
+class Live(Message, frozen=True):
     """One batch of live events; `sender` is the gateway incarnation, which has shown them already."""
 
     sender: str
@@ -49,7 +49,7 @@ class Live(Message):
     signals: list[Signal] = []
 
 
-class ApplyRequest(Message):
+class ApplyRequest(Message, frozen=True):
     """Effects of one outbox queue, in order."""
 
     epoch: int
@@ -57,26 +57,26 @@ class ApplyRequest(Message):
     effects: list[tuple[int, AnyEffect]]
 
 
-class ApplyAnswer(Message):
+class ApplyAnswer(Message, frozen=True):
     """One answer each."""
 
     answers: list[Applied]
 
 
-class TailRequest(Message):
+class TailRequest(Message, frozen=True):
     """Rows wanted beyond these heads of copies."""
 
     heads: dict[str, int]
 
 
-class TailAnswer(Message):
+class TailAnswer(Message, frozen=True):
     """Rows beyond the heads asked for, in order within each stream; `more` says that not all fitted."""
 
     rows: list[Row]
     more: bool
 
 
-class BodiesRequest(Message):
+class BodiesRequest(Message, frozen=True):
     """Bodies wanted of entries of one room; `as_of` is the highest seq among them."""
 
     room: str
@@ -84,20 +84,20 @@ class BodiesRequest(Message):
     as_of: int
 
 
-class BodiesAnswer(Message):
+class BodiesAnswer(Message, frozen=True):
     """One answer each."""
 
     answers: list[BodyAnswer]
 
 
-class DirectRequest(Message):
+class DirectRequest(Message, frozen=True):
     """Make, or find, the direct room of two people; homed in the region asked."""
 
     creator: str
     other: str
 
 
-class RoomAnswer(Message):
+class RoomAnswer(Message, frozen=True):
     """The room."""
 
     room: str

@@ -20,7 +20,7 @@ from moonbow.base import limits
 from moonbow.base.errors import MoonbowError, Refused, Unavailable
 from moonbow.base.ids import home, new_id, parse_id
 from moonbow.timeline import policy, transactions
-from moonbow.timeline.model import BodyAnswer, Fresh, Row
+from moonbow.timeline.model import BodyAnswer, Fresh, Outgoing, Row
 from moonbow.timeline.ports import Reads, Store
 from moonbow.wire import subjects
 
@@ -40,9 +40,7 @@ class Bus(Protocol):
 
     async def publish_region(self, subject: str, payload: bytes) -> None: ...
     async def publish(self, subject: str, payload: bytes) -> None: ...
-    async def request(
-        self, region: str, op: str, payload: bytes, timeout_s: float = limits.RPC_TIMEOUT_S
-    ) -> bytes: ...
+    async def request(self, region: str, op: str, payload: bytes, timeout_s: float = limits.RPC_TIMEOUT_S) -> bytes: ...
 
 
 class Federation:
@@ -283,7 +281,9 @@ class Federation:
         try:
             while more:
                 some = dict(list(wanted.items())[:TAIL_ROOMS_MAX])
-                answer = unpack(await self.bus.request(there, "timeline.tail", pack(model.TailRequest(some))), model.TailAnswer)
+                answer = unpack(
+                    await self.bus.request(there, "timeline.tail", pack(model.TailRequest(some))), model.TailAnswer
+                )
                 rows = [row for row in answer.rows if row.stream in some]
                 if rows:
                     await self._copy_quietly(rows)
@@ -330,7 +330,7 @@ def _outbox_heads(store: Reads) -> list[tuple[str, str]]:
     return store.outbox_heads(256)
 
 
-def _outgoing(store: Reads, dest: str, stream: str) -> list[model.Any]:
+def _outgoing(store: Reads, dest: str, stream: str) -> list[Outgoing]:
     return store.outgoing(dest, stream, limits.SHIP_BATCH_MAX)
 
 

@@ -24,7 +24,9 @@ from .frames import encode, encode_body, rfc3339
 from .live import Item, Live, Open, Session, Snapshot
 
 log = logging.getLogger(__name__)
-REPAIRED = Counter("moonbow_gateway_repaired_total", "Rows that were read from the store because the bus did not bring them")
+REPAIRED = Counter(
+    "moonbow_gateway_repaired_total", "Rows that were read from the store because the bus did not bring them"
+)
 DELIVERED = Gauge("moonbow_gateway_delivered", "Rows and bodies written to sockets since the start")
 FETCHES_MAX = 16
 RETRY_S = 2.0
@@ -119,7 +121,11 @@ class Flow:
         return rooms, heads[inbox][0]
 
     async def replay(
-        self, session: Session, cursors: dict[str, int], missing: Sequence[str], ready: Callable[[], asyncio.Future[None]]
+        self,
+        session: Session,
+        cursors: dict[str, int],
+        missing: Sequence[str],
+        ready: Callable[[], asyncio.Future[None]],
     ) -> dict[str, int]:
         """Send what a resuming session missed, stream by stream; returns the streams to page anew, with their heads.
 
@@ -163,9 +169,7 @@ class Flow:
         """A session has ended."""
         self.live.remove(session)
 
-    async def rooms(
-        self, person: str, views: Sequence[RoomView], session: Session | None = None
-    ) -> list[values.Room]:
+    async def rooms(self, person: str, views: Sequence[RoomView], session: Session | None = None) -> list[values.Room]:
         """Rooms as their member sees them.  Titles written elsewhere: from memory; for a session they follow, else
         they are fetched now."""
         cards = [view.card for view in views if view.card is not None]

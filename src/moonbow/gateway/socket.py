@@ -63,19 +63,28 @@ class Devices(Protocol):
     def connected(self, person: str, session: str, state: str) -> None: ...
     def changed(self, session: str, state: str) -> None: ...
     def disconnected(self, session: str) -> None: ...
+    async def states(self, people: list[str]) -> list[values.Presence]: ...
 
 
 class Hub:
     """Everything the sockets of a gateway share."""
 
     def __init__(
-        self, flow: Flow, store: Store, check: Callable[[str], Claims], devices: Devices, region: str, site: str, city: str
+        self,
+        flow: Flow,
+        store: Store,
+        check: Callable[[str], Claims],
+        devices: Devices,
+        region: str,
+        site: str,
+        city: str,
     ) -> None:
         self.flow, self.store, self.check, self.devices = flow, store, check, devices
         self.region, self.site, self.city = region, site, city
         self.sockets: set[Socket] = set()
         self.draining = False
         self.watchers: dict[str, set[Socket]] = {}
+        self.load: Callable[[], str] = lambda: ""
         self.loop = asyncio.get_running_loop()
         self._dirty: list[Socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +103,9 @@ class Hub:
             problem = problems.problem_of(error)
             body = encode(problem)
             return Upgraded(WSUpgradeResponse.create_error_response(problem.status, body, headers), None)
-        headers = {"Moonbow-Region": self.region, "Moonbow-Site": self.site}
+        headers = {
+            "Moonbow-Region": self.region, "Moonbow-Site": self.site, "endpoint-load-metrics": self.load(),
+        }  # fmt: skip
         if protocol:
             headers["Sec-WebSocket-Protocol"] = wire.PROTOCOL
         return Upgraded(WSUpgradeResponse.create_101_response(headers), Socket(self, claims))
@@ -317,9 +328,16 @@ class Socket(WSListener):
         self.send(
             encode(
                 wire.Welcome(
-                    session=self.ident, person=self.claims.sub, region=self.hub.region, site=self.hub.site,
-                    city=self.hub.city, inbox="inb" + self.claims.sub[3:], inbox_head=inbox_head,
-                    expires_at=_rfc3339(self.claims.exp), heartbeat_s=HEARTBEAT_S, rooms=rooms,
+                    session=self.ident,
+                    person=self.claims.sub,
+                    region=self.hub.region,
+                    site=self.hub.site,
+                    city=self.hub.city,
+                    inbox="inb" + self.claims.sub[3:],
+                    inbox_head=inbox_head,
+                    expires_at=_rfc3339(self.claims.exp),
+                    heartbeat_s=HEARTBEAT_S,
+                    rooms=rooms,
                 )  # fmt: skip
             )
         )
@@ -372,7 +390,7 @@ class Socket(WSListener):
             self.hub.spawn(self._show_watched(people), self)
 
     async def _show_watched(self, people: list[str]) -> None:
-        for presence in await self.hub.watch(people):
+        for presence in await self.hub.devices.states(people):
             self.send(encode(presence))
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -411,8 +429,13 @@ class Socket(WSListener):
         place = problem.faults[0].place if problem.faults else None
         self._tell(
             wire.ProblemEvent(
-                code=problem.code, detail=problem.detail, re=re, place=place, client_id=client_id,
-                retryable=isinstance(error, Unavailable) or problem.retryable, retry_after_s=problem.retry_after_s,
+                code=problem.code,
+                detail=problem.detail,
+                re=re,
+                place=place,
+                client_id=client_id,
+                retryable=isinstance(error, Unavailable) or problem.retryable,
+                retry_after_s=problem.retry_after_s,
             )  # fmt: skip
         )
 
@@ -445,7 +468,16 @@ class _Posted:
             self.socket.problem(error, re="post", client_id=self.client_id)
         elif answer is not None:
             self.socket.send(
-                encode(wire.Ack(self.client_id, answer.state, self.room, answer.entry, answer.seq, answer.code))
+                encode(
+                    wire.Ack(
+                        client_id=self.client_id,
+                        state=answer.state,
+                        room=self.room,
+                        id=answer.entry,
+                        seq=answer.seq,
+                        code=answer.code,
+                    )  # fmt: skip
+                )
             )
 
 
@@ -481,5 +513,3 @@ def _rfc3339(at_s: float) -> str:
 
 async def _ignore(work: Coroutine[Any, Any, Any]) -> None:
     await work
-
-

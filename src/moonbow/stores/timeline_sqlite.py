@@ -36,13 +36,13 @@ from moonbow.timeline.model import (
 )
 from moonbow.timeline.ports import Callback, Reads, Tx
 
-from .home import HomeRegion
+from .home import HomeRegion, bind_file
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta(region TEXT NOT NULL, epoch INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS meta(epoch INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS stream(key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL,
     no INTEGER NOT NULL, creator TEXT NOT NULL, card TEXT, regions TEXT NOT NULL, pair TEXT UNIQUE);
 CREATE TABLE IF NOT EXISTS order_row(stream INTEGER NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL, entry TEXT,
@@ -161,7 +161,7 @@ class SqliteReads:
             "SELECT mark, entry, state, seq, code, early FROM post WHERE author = ? AND client_id = ?",
             (author, client_id),
         ).fetchone()
-        return Known(*found[:5], bool(found[5])) if found else None
+        return Known(*found) if found else None
 
     def bodies(self, entries: Sequence[str]) -> dict[str, Stored]:
         found: dict[str, Stored] = {}
@@ -363,7 +363,7 @@ class SqliteTimeline:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._writer = open_connection(path)
-        self._prepare(home, path)
+        self._prepare(home)
         self._reader = open_connection(path)
         self._reads = SqliteReads(self._reader, home.name)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -374,15 +374,12 @@ class SqliteTimeline:
         self._thread.start()
         self.commits = self.operations = 0
 
-    def _prepare(self, home: HomeRegion, path: Path) -> None:
+    def _prepare(self, home: HomeRegion) -> None:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
+            bind_file(self._writer, home)
             self._writer.executescript(SCHEMA)
-            known = self._writer.execute("SELECT region FROM meta").fetchone()
-            if known is None:
-                self._writer.execute("INSERT INTO meta VALUES (?, 1)", (home.name,))
-            else:
-                home.admits(known[0], str(path))
+            self._writer.execute("INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta)")
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
@@ -452,7 +449,8 @@ class SqliteTimeline:
                 self._write(works)
 
     def _write(self, works: list[_Work]) -> None:
-        fresh, queued = [], False
+        fresh: list[Fresh] = []
+        queued = False
         try:
             fresh, queued = self._transact(works)
         except _Undone as undone:

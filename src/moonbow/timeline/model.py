@@ -54,7 +54,7 @@ class Effect(msgspec.Struct, frozen=True, array_like=True, tag_field="k", gc=Fal
     """Base of everything that crosses a border through an outbox.  Ids only."""
 
 
-class PlaceEntry(Effect, tag="entry"):
+class PlaceEntry(Effect, frozen=True, tag="entry", gc=False):
     """Give this entry of a far author its place in the room."""
 
     entry: str
@@ -62,20 +62,20 @@ class PlaceEntry(Effect, tag="entry"):
     card: bool
 
 
-class RedactEntry(Effect, tag="redact"):
+class RedactEntry(Effect, frozen=True, tag="redact", gc=False):
     """Mark this entry as redacted, if `actor` may."""
 
     entry: str
     actor: str
 
 
-class ErasePerson(Effect, tag="erase"):
+class ErasePerson(Effect, frozen=True, tag="erase", gc=False):
     """Mark everything this person wrote in the room as erased."""
 
     person: str
 
 
-class ChangeMember(Effect, tag="member"):
+class ChangeMember(Effect, frozen=True, tag="member", gc=False):
     """Let `person` join or leave, if `actor` may say so."""
 
     actor: str
@@ -83,7 +83,7 @@ class ChangeMember(Effect, tag="member"):
     join: bool
 
 
-class Notice(Effect, tag="notice"):
+class Notice(Effect, frozen=True, tag="notice", gc=False):
     """Tell a person that they were added to or removed from a room.  The stream is their inbox."""
 
     room: str

@@ -184,6 +184,19 @@ class SyncAnswer(Value):
     resets: dict[str, int]
 
 
+class Wish(Value):
+    """What became of a wish: done here, or sent to the region that decides; its outcome shows as rows."""
+
+    state: Literal["done", "sent"]
+
+
+class Erased(Value):
+    """A person was erased; a row in each of these many rooms says so to all copies."""
+
+    person: str
+    rooms: int
+
+
 class PresenceList(Value):
     """Presence of the people asked for."""
 

@@ -1,0 +1,283 @@
+"""One gateway process: wires the rooms of the house together, serves REST and WebSocket on one loop, and stops well.
+
+Signals: SIGTERM asks every client to migrate, waits a moment, closes what is left with 1012 and exits;
+SIGUSR1 drains: clients are asked to migrate and `/healthz` says so, while requests are still served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from picows import ws_create_server
+from prometheus_client import REGISTRY
+
+from moonbow.base import limits
+from moonbow.base.errors import MoonbowError, Refused
+from moonbow.base.ids import new_id
+from moonbow.base.log import start_log
+from moonbow.bus.client import Bus
+from moonbow.directory.process import Directory
+from moonbow.federation.model import unpack_live
+from moonbow.federation.process import Federation
+from moonbow.presence.process import Presence
+from moonbow.stores.home import HomeRegion
+from moonbow.stores.timeline_sqlite import SqliteTimeline
+from moonbow.timeline import transactions
+from moonbow.wire import rest as wire
+from moonbow.wire import subjects
+from moonbow.world import Ports, SiteRef, World, load_world, site_address
+
+from .app import Outer, make_api
+from .doors import Doors
+from .flow import Flow
+from .pages import load_pages
+from .rest import Calls, House
+from .socket import Hub
+
+log = logging.getLogger("moonbow.gateway")
+GOING_S = 2.0
+BUSY_S_MAX = limits.TRANSACTION_S_MAX
+
+
+class Gateway:
+    """Everything one process holds.  `start` wires it, `wait` serves until a signal, `stop` leaves nothing behind."""
+
+    def __init__(self, world: World, state: Path, ref: SiteRef, number: int) -> None:
+        self.world, self.state, self.ref, self.number = world, state, ref, number
+        self.incarnation = new_id("gwy", ref.region)
+        self.draining = self.stopping = False
+        self._stop = asyncio.Event()
+        self._meter = LoadMeter()
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        """Open the stores, join the bus, serve."""
+        ref, region = self.ref, self.ref.region
+        home = HomeRegion.of(ref)
+        name = f"{ref.site.name}/{self.number}"
+        self.store = SqliteTimeline(self.state / "regions" / region / "timeline.db", home)
+        self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
+        self.directory = Directory.open(self.world, self.state, ref, self.bus, REGISTRY)
+        self.presence = Presence(self.world, region, self.bus, self.incarnation)
+        self.flow = Flow(self.incarnation, self.store)
+        regions = [name for name, r in self.world.regions.items() if not r.sealed or name == region]
+        self.federation = Federation(self.incarnation, regions, self.store, self.bus, self.flow.show, self._leads)
+        self.flow.federation = self.federation
+        self.store.on_commit(self.flow.committed)
+        self.hub = Hub(self.flow, self.store, self.directory.check, self.presence, region, ref.site.name, ref.site.city)
+        self.hub.load = self._meter.line
+        self.doors = Doors(self.world, region, ref.site.name)
+        await self._listen()
+        await self.directory.start()
+        await self.presence.start()
+        self._tasks = [
+            asyncio.create_task(self.flow.run(), name="flow"),
+            asyncio.create_task(self.federation.run(), name="federation"),
+            asyncio.create_task(self._erase_again(), name="erase"),
+            asyncio.create_task(self._meter.run(), name="meter"),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+        await self._serve()
+
+    async def _listen(self) -> None:
+        region = self.ref.region
+        self.directory.on_revoked(self.hub.revoke)
+        self.directory.on_erased(self._erase)
+        self.presence.on_change(self.hub.presence)
+        self.bus.on_trouble(self.flow.trouble)
+        await self.bus.listen_region(subjects.LIVE, self._heard)
+        await self.bus.listen(subjects.live_heard(region, "live"), self.federation.heard, queue="live")
+        await self.bus.serve(self._answer)
+
+    def _heard(self, _subject: str, payload: bytes) -> None:
+        try:
+            live = unpack_live(payload)
+        except msgspec.MsgspecError:
+            log.warning("a live message could not be read")
+            return
+        if live.sender != self.incarnation:
+            self.flow.show(live)
+
+    async def _answer(self, caller: str, op: str, payload: bytes) -> bytes:
+        """A request of another region, to the room that its operation names."""
+        if op.startswith("timeline."):
+            return await self.federation.serve(caller, op, payload)
+        if op.startswith("presence."):
+            presence: bytes = await self.presence.serve(caller, op, payload)
+            return presence
+        answer = await self.directory.serve(caller, op, payload)
+        if answer is None:
+            raise Refused("operation_unknown", "this region does not know the operation", status=404)
+        return answer
+
+    async def _serve(self) -> None:
+        address = site_address(self.world, self.ref)
+        house = House(
+            directory=self.directory, presence=self.presence, store=self.store, flow=self.flow,
+            federation=self.federation, doors=self.doors, calls=Calls(),
+            regions={name: region.title for name, region in self.world.regions.items()},
+            served_by=wire.Served(region=self.ref.region, site=self.ref.site.name, city=self.ref.site.city),
+        )  # fmt: skip
+        pages = load_pages(Path(os.environ.get("MOONBOW_WEB", str(Path(__file__).parents[3] / "web" / "dist"))))
+        outer = Outer(
+            make_api(house), pages, self.ref.region, self.ref.site.name, REGISTRY, self.health, self._meter.line,
+            self.status,
+        )  # fmt: skip
+        self.sockets = await ws_create_server(
+            self.hub.accept, address, Ports.STREAM + self.number, max_frame_size=limits.FRAME_BYTES_MAX,
+            read_buffer_init_size=1024, enable_auto_ping=True, auto_ping_idle_timeout=20, auto_ping_reply_timeout=20,
+            backlog=1024, logger_name=logging.getLogger("moonbow.gateway.picows"),
+        )  # fmt: skip
+        config = uvicorn.Config(
+            outer, address, Ports.REST + self.number, http="httptools", ws="none", lifespan="on", log_config=None,
+            access_log=False, server_header=False, timeout_keep_alive=75, backlog=1024,
+        )  # fmt: skip
+        self.server = uvicorn.Server(config)
+        self.server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+        self._tasks.append(asyncio.create_task(self.server.serve(), name="rest"))
+        while not self.server.started:
+            if self._tasks[-1].done():
+                self._tasks[-1].result()
+                raise OSError("the REST server did not start")
+            await asyncio.sleep(0.005)
+        log.info("ready", extra={"f": {"address": address, "number": self.number}})
+
+    # -- while running ---------------------------------------------------------------------------------------------
+
+    def health(self) -> str:
+        """`ok`, or why this gateway should get no work: draining, store, bus, or a room whose loop has ended."""
+        if self.draining or self.stopping:
+            return "draining"
+        if self.store.busy_s() > BUSY_S_MAX:
+            return "store"
+        if not self.bus.connected:
+            return "bus"
+        return "ok" if self.directory.healthy else "directory"
+
+    def status(self) -> dict[str, Any]:
+        """What the operator's table shows of this process."""
+        return {
+            "incarnation": self.incarnation,
+            "people": len(self.flow.live.people),
+            "sockets": len(self.hub.sockets),
+            "rooms_live": len(self.flow.live.streams),
+            "commits": self.store.commits,
+            "operations": self.store.operations,
+            "health": self.health(),
+        }
+
+    def _leads(self) -> bool:
+        """Whether this gateway does the region's background work: the first of those alive.  Two may think so."""
+        alive = self.presence.live_gateways()
+        return not alive or alive[0] == self.incarnation
+
+    async def _erase(self, person: str) -> None:
+        await self.store.write(transactions.erase_person, person)
+
+    async def _erase_again(self) -> None:
+        """After a start: erase whoever the directory knows as erased and the timeline does not yet."""
+        for person in await self.directory.erased():
+            if not await self.store.read(_is_gone, person):
+                await self._erase(person)
+        await asyncio.Event().wait()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not self.stopping and not task.cancelled():
+            log.critical("a loop has ended", exc_info=task.exception(), extra={"f": {"loop": task.get_name()}})
+            self._stop.set()
+
+    def drain(self) -> None:
+        """Ask clients to go elsewhere, and the doors to send no more."""
+        self.draining = True
+        self.hub.migrate("drain", GOING_S)
+
+    def finish(self) -> None:
+        """Begin to stop."""
+        self._stop.set()
+
+    async def wait(self) -> None:
+        """Serve until told to stop."""
+        await self._stop.wait()
+
+    async def stop(self) -> None:
+        """Let clients move, close the rest, and leave nothing behind."""
+        self.stopping = True
+        if hasattr(self, "hub"):
+            self.hub.migrate("restart", GOING_S)
+            until = time.monotonic() + GOING_S
+            while self.hub.sockets and time.monotonic() < until:
+                await asyncio.sleep(0.05)
+            self.hub.close(1012, "going")
+        if hasattr(self, "server"):
+            self.server.should_exit = True
+            self.sockets.close()
+        await asyncio.sleep(0.05)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for name in ("presence", "directory", "doors", "bus"):
+            room = getattr(self, name, None)
+            if room is not None:
+                with contextlib.suppress(MoonbowError, OSError, TimeoutError):
+                    await asyncio.wait_for(room.close(), 1.0)
+        if hasattr(self, "store"):
+            self.store.close()
+
+
+class LoadMeter:
+    """This process's share of a core over the last second, as the door wants it (ORCA, native HTTP text format)."""
+
+    def __init__(self) -> None:
+        self._line = "TEXT application_utilization=0.01,rps_fractional=1,eps=0"
+
+    def line(self) -> str:
+        """The present load."""
+        return self._line
+
+    async def run(self) -> None:
+        """Measure once a second."""
+        while True:
+            cpu, wall = time.process_time(), time.monotonic()
+            await asyncio.sleep(1.0)
+            used = (time.process_time() - cpu) / (time.monotonic() - wall)
+            self._line = f"TEXT application_utilization={min(max(used, 0.01), 1.0):.3f},rps_fractional=100,eps=0"
+
+
+def _is_gone(store: Any, person: str) -> bool:
+    return bool(store.is_gone(person))
+
+
+async def serve(state: Path, site: str, number: int) -> None:
+    """Run one gateway until it is told to stop."""
+    world = load_world(state / "world.toml")
+    gateway = Gateway(world, state, world.site(site), number)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, gateway.finish)
+    loop.add_signal_handler(signal.SIGINT, gateway.finish)
+    loop.add_signal_handler(signal.SIGUSR1, gateway.drain)
+    try:
+        await gateway.start()
+        gc.collect()
+        gc.freeze()
+        await gateway.wait()
+    finally:
+        await gateway.stop()
+
+
+def main(state: Path, site: str, number: int) -> None:
+    """Entry of `python -m moonbow.gateway`."""
+    import uvloop
+
+    start_log(site, f"gateway{number}")
+    uvloop.run(serve(state, site, number))
