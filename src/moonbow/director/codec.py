@@ -26,7 +26,7 @@ _SUBNET = struct.Struct("!HBB")
 
 
 class Subnet(NamedTuple):
-    """A client subnet: family 1 (IPv4), 2 (IPv6) or 0 (none given), prefix length, address, and its bytes as sent."""
+    """A client subnet: family 1 (IPv4) or 2 (IPv6), prefix length, address, and its bytes as sent."""
 
     family: int
     source: int
@@ -141,13 +141,18 @@ def _read_options(data: bytes, bad: Fault) -> Subnet | None:
     return found
 
 
-def _read_subnet(data: bytes, bad: Fault) -> Subnet:
-    """RFC 7871, section 6: the address has as many bytes as the prefix needs, and no bit set beyond it."""
+def _read_subnet(data: bytes, bad: Fault) -> Subnet | None:
+    """RFC 7871, section 6: the address has as many bytes as the prefix needs, and no bit set beyond it.
+
+    Family 0 without an address is how some ask for no subnet; it is taken as none, and not given back.
+    """
     if len(data) < 4:
         raise bad
     family, source, scope = _SUBNET.unpack_from(data)
-    bits = {0: 0, 1: 32, 2: 128}.get(family)
+    bits = {1: 32, 2: 128}.get(family)
     raw = data[4:]
+    if data == bytes(4):
+        return None
     if bits is None or source > bits or scope or len(raw) != (source + 7) // 8:
         raise bad
     address = int.from_bytes(raw, "big") << (bits - 8 * len(raw))

@@ -47,7 +47,7 @@ class Director:
         self._serving = False
         self._number = 0
         self._read_first()
-        self._map = compile_map(world, self._ranges.value)
+        self._known = (self._ranges.value, compile_map(world, self._ranges.value))
         self._decide()
         home = world_address(world)
         self.names = NameServer(home, Ports.DNS, lambda: self._responder)
@@ -103,9 +103,10 @@ class Director:
     def _read_first(self) -> None:
         for watched in (self._overrides, self._ranges):
             watched.poll()
-            if not watched.path.exists():
-                log.info("input", extra={"f": {"file": watched.path.name, "trouble": "not there yet"}})
             self._note(watched)
+        if not self._ranges.path.exists():
+            made_by = "python -m moonbow.director.compile"
+            log.warning("no address map: subnet rules and the default only", extra={"f": {"made_by": made_by}})
 
     async def _watch(self) -> None:
         """Take in the operator's word and a new address map as soon as they change."""
@@ -116,7 +117,8 @@ class Director:
                 self._decide()
             if self._ranges.poll():
                 self._note(self._ranges)
-                self._map = await asyncio.to_thread(compile_map, self.world, self._ranges.value)
+                ranges = self._ranges.value
+                self._known = (ranges, await asyncio.to_thread(compile_map, self.world, ranges))
                 self._decide()
 
     def _note(self, watched: Watched[Overrides] | Watched[addresses.Ranges]) -> None:
@@ -127,9 +129,7 @@ class Director:
         """Take a new snapshot and answer from it at once."""
         self._number += 1
         health, wishes = dict(self._health), self._overrides.value
-        self._snapshot = take_snapshot(
-            self.world, self._ranges.value, self._map, health, wishes, self._number, time.time()
-        )
+        self._snapshot = take_snapshot(self.world, *self._known, health, wishes, self._number, time.time())
         self._responder = Responder(self._snapshot)
 
     def _serve(self, path: str, query: dict[str, str]) -> Page:

@@ -1,0 +1,89 @@
+"""`moonbow explain ADDRESS`: why a client gets the doors it gets, asked of the running director or worked out here."""
+
+from __future__ import annotations
+
+import http.client
+from urllib.parse import urlencode
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.tree import Tree
+
+from moonbow.base.errors import ConfigError, Refused
+from moonbow.wire.traffic import Explanation, RankedSite, decode_explanation
+from moonbow.world import Ports, World, world_address
+
+from . import addresses
+from .snapshot import explain_address, take_snapshot
+
+ASK_S = 1.0
+ANSWER_BYTES_MAX = 1_048_576
+
+
+def explain(world: World, address: str, region: str | None = None, console: Console | None = None) -> Explanation:
+    """Print the explanation of `address` as a tree, and return it.  `ConfigError` if the question makes no sense."""
+    explanation = ask_director(world, address, region) or work_out(world, address, region)
+    (console or Console()).print(draw(explanation))
+    return explanation
+
+
+def ask_director(world: World, address: str, region: str | None = None) -> Explanation | None:
+    """What the running director says; None if none answers within a second."""
+    query = urlencode({"address": address} | ({"region": region} if region else {}))
+    line = http.client.HTTPConnection(world_address(world), Ports.DIRECTOR, timeout=ASK_S)
+    try:
+        line.request("GET", f"/explain?{query}")
+        answer = line.getresponse()
+        body = answer.read(ANSWER_BYTES_MAX)
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        line.close()
+    if answer.status == 400:
+        raise ConfigError(body.decode("utf-8", "replace").strip())
+    try:
+        return decode_explanation(body) if answer.status == 200 else None
+    except msgspec.DecodeError:
+        return None
+
+
+def work_out(
+    world: World, address: str, region: str | None = None, ranges: addresses.Ranges | None = None
+) -> Explanation:
+    """The explanation from the world file and the address map alone, every site taken to be healthy."""
+    try:
+        client = addresses.parse_address(address)
+    except ValueError as error:
+        raise ConfigError(f"address: {error}") from error
+    snapshot = take_snapshot(world, ranges or addresses.load())
+    try:
+        return msgspec.structs.replace(explain_address(snapshot, client, region), live=False)
+    except Refused as refused:
+        raise ConfigError(f"{refused.place}: {refused.detail}") from refused
+
+
+def draw(explanation: Explanation) -> Tree:
+    """The explanation as a tree for a terminal."""
+    found = explanation
+    where = f"{found.country}, {found.continent}" if found.continent else found.country or "no known country"
+    tree = Tree(f"[bold]{escape(found.address)}[/] in {escape(where)}; all of {found.network} is answered alike")
+    tree.add(f"rule: {escape(found.rule)} → region [bold]{escape(found.region)}[/]")
+    answer = tree.add(f"answer, for {found.ttl_s} s: {escape(found.reason)}")
+    for door in found.answer:
+        answer.add(f"[green]{escape(door.site)}[/] {door.address} port {door.port}")
+    named = {door.site for door in found.answer}
+    _branch(tree, "then, in this order", [site for site in found.sites if site.site not in named], "cyan")
+    _branch(tree, "skipped", found.skipped, "red")
+    said = f"said by the running director, snapshot {found.snapshot}"
+    tree.add(said if found.live else "no director is running: every site is taken to be healthy")
+    return tree
+
+
+def _branch(tree: Tree, title: str, sites: list[RankedSite], colour: str) -> None:
+    if not sites:
+        return
+    branch = tree.add(title)
+    for site in sites:
+        edge = ", edge" if site.kind == "edge" else ""
+        branch.add(f"[{colour}]{escape(site.site)}[/] ({escape(site.region)}{edge}): {escape(site.why)}")
