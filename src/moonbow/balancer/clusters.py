@@ -127,7 +127,7 @@ def _probe(codec: str) -> Json:
     return {
         "interval": "1s",
         "no_traffic_interval": "1s",
-        "unhealthy_interval": "1s",
+        "unhealthy_interval": "0.5s",
         "unhealthy_edge_interval": "0.5s",
         "healthy_edge_interval": "0.5s",
         "interval_jitter": "0.1s",
