@@ -18,7 +18,7 @@ from .tokens import decode64, encode64
 
 NONCE_BYTES = 12
 _key: msgspec.msgpack.Decoder[SortKey] = msgspec.msgpack.Decoder(SortKey)
-CURSOR_CHARS_MAX = 2048
+CURSOR_CHARS_MAX = 512
 
 
 class Cursors:

@@ -1,6 +1,6 @@
 """Who works here: a company's people over all its regions, read live, and names for ids.
 
-Laws: a foreign person is never stored here, only remembered in memory for `NAME_TTL_S`; a silent region is named, not
+Laws: a foreign person is never stored here, only remembered in memory for `REMEMBER_S`; a silent region is named, not
 waited for.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home
@@ -19,12 +20,13 @@ from moonbow.wire.values import Person
 from . import rpc
 from .access import access_company, decide_access
 from .cursors import Cursors
-from .model import PersonRow, as_person
+from .model import as_person
 from .ports import Bus, Store
 
-NAME_TTL_S = 60.0
-NAMES_KEPT_MAX = 20_000
-NAMES_ASKED_MAX = 2_000
+T = TypeVar("T")
+REMEMBER_S = 60.0
+REMEMBERED_MAX = 20_000
+ASKED_MAX = 2_000
 Page = tuple[list[Person], str | None, list[str]]
 
 
@@ -40,7 +42,8 @@ class People:
         self._bus = bus
         self._cursors = cursors
         self._now = now
-        self._names = Remembered(NAMES_KEPT_MAX, NAME_TTL_S)
+        self._people: Remembered[Person] = Remembered(REMEMBERED_MAX, REMEMBER_S)
+        self._companies: Remembered[str] = Remembered(REMEMBERED_MAX, REMEMBER_S)
 
     async def page(self, company: str, query: str, cursor: str | None, limit: int) -> Page:
         """People of a company whose name holds `query`, sorted by name; the next cursor; regions that were silent."""
@@ -77,45 +80,53 @@ class People:
 
     async def names(self, idents: Iterable[str]) -> dict[str, str]:
         """Names of people anywhere; those unknown, erased or out of reach are left out."""
+        return {ident: person.name for ident, person in (await self._find(idents))[0].items()}
+
+    async def colleagues(self, company: str, idents: Iterable[str]) -> dict[str, Person]:
+        """Those of `idents` who are of `company`.  `Unavailable` if a region that might know one does not answer."""
+        found, silent = await self._find(idents)
+        if silent:
+            raise Unavailable("home_unreachable", f"region {silent[0]} does not answer", region=silent[0])
+        return {ident: person for ident, person in found.items() if person.company == company}
+
+    async def _find(self, idents: Iterable[str]) -> tuple[dict[str, Person], list[str]]:
+        """People by id, from the store, from memory, or from their homes; and the regions that were silent."""
         now = self._now()
-        found: dict[str, str] = {}
+        found: dict[str, Person] = {}
         wanted: dict[str, list[str]] = {}
-        for ident in list(dict.fromkeys(idents))[:NAMES_ASKED_MAX]:
-            name = self._names.get(ident, now)
-            if name is not None:
-                found[ident] = name
+        for ident in list(dict.fromkeys(idents))[:ASKED_MAX]:
+            if known := self._people.get(ident, now):
+                found[ident] = known
             else:
                 wanted.setdefault(home(ident), []).append(ident)
         own = wanted.pop(self._region, [])
-        found |= {row.id: row.name for row in await self._store.persons(own)} if own else {}
+        found |= {row.id: as_person(row) for row in await self._store.persons(own)} if own else {}
         asks = [
-            (region, some[start : start + rpc.NAMES_MAX])
+            (region, some[start : start + rpc.PERSONS_MAX])
             for region, some in wanted.items()
             if region in self._plane.peers
-            for start in range(0, len(some), rpc.NAMES_MAX)
+            for start in range(0, len(some), rpc.PERSONS_MAX)
         ]
-        for answer in await asyncio.gather(*(self._foreign_names(region, some) for region, some in asks)):
-            self._names.keep(answer, now)
-            found |= answer
-        return found
+        answers = await asyncio.gather(*(self._ask(region, some) for region, some in asks))
+        for answer in answers:
+            self._people.keep(answer or {}, now)
+            found |= answer or {}
+        return found, [region for (region, _), answer in zip(asks, answers, strict=True) if answer is None]
 
-    async def _foreign_names(self, region: str, idents: list[str]) -> dict[str, str]:
+    async def _ask(self, region: str, idents: list[str]) -> dict[str, Person] | None:
         try:
-            answer = await self._bus.request(region, rpc.NAMES, rpc.encode(rpc.NamesAsk(idents)))
-            found = rpc.decode_answer(answer, dict[str, str], region)
+            answer = await self._bus.request(region, rpc.PERSONS, rpc.encode(rpc.PersonsAsk(idents)))
+            found = rpc.decode_answer(answer, list[Person], region)
         except (Unavailable, Refused):
-            return {}
-        return {ident: found[ident] for ident in idents if ident in found}
+            return None
+        return {person.id: person for person in found if person.id in idents}
 
-    async def serve_names(self, caller: str, payload: bytes) -> bytes:
-        """Names of this region's people, of companies that the caller's region has people of."""
-        ask = rpc.decode_ask(payload, rpc.NamesAsk)
+    async def serve_persons(self, caller: str, payload: bytes) -> bytes:
+        """Some of this region's people, of companies that the caller's region has people of."""
+        ask = rpc.decode_ask(payload, rpc.PersonsAsk)
         rows = await self._store.persons(ask.people)
-        return rpc.encode({row.id: row.name for row in await self._for_caller(caller, rows)})
-
-    async def _for_caller(self, caller: str, rows: Sequence[PersonRow]) -> list[PersonRow]:
         companies = {row.company: await self._store.shared.company(row.company) for row in rows}
-        return [row for row in rows if decide_access(caller, companies[row.company])]
+        return rpc.encode([as_person(row) for row in rows if decide_access(caller, companies[row.company])])
 
     async def company_name(self, company: str) -> str:
         """A company's name, from its home; empty while that is out of reach."""
@@ -123,7 +134,7 @@ class People:
         if owner == self._region:
             row = await self._store.company(company)
             return row.name if row else ""
-        known = self._names.get(company, self._now())
+        known = self._companies.get(company, self._now())
         if known is not None:
             return known
         try:
@@ -131,7 +142,7 @@ class People:
             name = rpc.decode_answer(answer, str, owner)
         except (Unavailable, Refused):
             return ""
-        self._names.keep({company: name}, self._now())
+        self._companies.keep({company: name}, self._now())
         return name
 
     async def serve_company(self, caller: str, payload: bytes) -> bytes:
@@ -141,26 +152,26 @@ class People:
         return rpc.encode(await self.company_name(ask.company) if home(ask.company) == self._region else "")
 
 
-class Remembered:
-    """Names in memory, at most `kept_max` of them, each for `ttl_s`."""
+class Remembered(Generic[T]):
+    """Foreign values in memory, at most `kept_max` of them, each for `ttl_s`."""
 
     def __init__(self, kept_max: int, ttl_s: float) -> None:
         self._kept_max = kept_max
         self._ttl_s = ttl_s
-        self._table: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._table: OrderedDict[str, tuple[T, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def get(self, ident: str, now: float) -> str | None:
-        """The name of `ident` if it was kept lately."""
-        name, until = self._table.get(ident, ("", 0.0))
-        return name if now < until else None
+    def get(self, ident: str, now: float) -> T | None:
+        """What was kept of `ident`, if lately."""
+        kept = self._table.get(ident)
+        return kept[0] if kept and now < kept[1] else None
 
-    def keep(self, names: dict[str, str], asked_at: float) -> None:
-        """Keep names whose asking began at `asked_at`."""
-        for ident, name in names.items():
-            self._table[ident] = (name, asked_at + self._ttl_s)
+    def keep(self, values: dict[str, T], asked_at: float) -> None:
+        """Keep values whose asking began at `asked_at`."""
+        for ident, value in values.items():
+            self._table[ident] = (value, asked_at + self._ttl_s)
             self._table.move_to_end(ident)
         while len(self._table) > self._kept_max:
             self._table.popitem(last=False)

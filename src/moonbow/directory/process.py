@@ -28,7 +28,7 @@ from .jwks import jwks_paths, render_jwks, write_jwks
 from .keys import ROTATE_AFTER_S, KeyRing, plan_keys
 from .login import login_key_path, read_login_key
 from .metrics import Metrics
-from .model import Claims, as_person
+from .model import Claims
 from .passwords import Passwords
 from .people import Page, People
 from .ports import Bus, Store
@@ -87,7 +87,7 @@ class Directory:
             rpc.FIND: sign_in.serve_find,
             rpc.REFRESH: self._serve_refresh,
             rpc.PEOPLE: people.serve_people,
-            rpc.NAMES: people.serve_names,
+            rpc.PERSONS: people.serve_persons,
             rpc.COMPANY: people.serve_company,
             rpc.CLAIM: staffing.serve_claim,
             rpc.RELEASE: staffing.serve_release,
@@ -169,10 +169,9 @@ class Directory:
         """People of a company by name: a page, the next cursor or None, and the regions that did not answer."""
         return await self._people.page(org, query, cursor, limit)
 
-    async def person(self, ident: str) -> Person | None:
-        """A person of this region."""
-        row = await self.store.person(ident)
-        return as_person(row) if row else None
+    async def colleagues(self, org: str, ids: Iterable[str]) -> dict[str, Person]:
+        """Those of `ids` who are of company `org`.  `Unavailable` if a region that might know one is silent."""
+        return await self._people.colleagues(org, ids)
 
     async def names(self, ids: Iterable[str]) -> dict[str, str]:
         """Names by id; foreign ones live, remembered for a minute in memory; those out of reach are left out."""

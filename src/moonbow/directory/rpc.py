@@ -21,7 +21,7 @@ SIGN_IN = "directory.sign_in"
 FIND = "directory.find"
 REFRESH = "directory.refresh"
 PEOPLE = "directory.people"
-NAMES = "directory.names"
+PERSONS = "directory.persons"
 COMPANY = "directory.company"
 CLAIM = "directory.claim"
 RELEASE = "directory.release"
@@ -34,7 +34,7 @@ Id = Annotated[str, Meta(min_length=10, max_length=64)]
 Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 Phc = Annotated[str, Meta(min_length=20, max_length=256, pattern=r"^\$argon2id\$")]
 SortKey = tuple[str, str]
-NAMES_MAX = 200
+PERSONS_MAX = 200
 
 
 class SignInAsk(msgspec.Struct, frozen=True, array_like=True):
@@ -79,10 +79,10 @@ class Found(msgspec.Struct, frozen=True, array_like=True):
     person: Person
 
 
-class NamesAsk(msgspec.Struct, frozen=True, array_like=True):
-    """Names of people; the answer is a dict, without those who do not stand or are not for the asker."""
+class PersonsAsk(msgspec.Struct, frozen=True, array_like=True):
+    """People by id; the answer is a list of `Person`, without those who do not stand or are not for the asker."""
 
-    people: Annotated[list[Id], Meta(max_length=NAMES_MAX)]
+    people: Annotated[list[Id], Meta(max_length=PERSONS_MAX)]
 
 
 class CompanyAsk(msgspec.Struct, frozen=True, array_like=True):

@@ -135,6 +135,8 @@ class Staffing:
     async def serve_erase(self, caller: str, payload: bytes) -> bytes:
         ask = rpc.decode_ask(payload, rpc.EraseAsk)
         await self._access_actor(caller, ask.company, ask.actor)
+        if not self._on_erased:
+            raise Refused("wrong_region", "a person is erased at home", status=403)
         await self._erase(ask)
         return rpc.encode(None)
 
@@ -199,6 +201,7 @@ class Staffing:
         return as_person(await self._person(row.id))
 
     async def _erase(self, ask: rpc.EraseAsk) -> None:
+        """Erase here.  What the person wrote is erased by `on_erased`."""
         row = await self._person(ask.person)
         _require(decide_erase(Actor(ask.actor, ask.company, ask.actor_role), _as_actor(row)))
         await self._sessions.tell(await self._store.erase_person(row.id, self._now()))

@@ -41,9 +41,9 @@ KEEP_REVOCATION_S = 2.0 * ACCESS_TOKEN_S
 
 
 def sort_key(name: str) -> str:
-    """A name as it is sorted and searched: casefolded, without accents."""
+    """A name as it is sorted and searched: casefolded, without accents, its first 64 characters."""
     plain = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(char for char in plain if not unicodedata.combining(char))
+    return "".join(char for char in plain if not unicodedata.combining(char))[:64]
 
 
 def person_of(row: Sequence[Any]) -> PersonRow:
