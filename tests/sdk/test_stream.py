@@ -17,6 +17,7 @@ from moonbow.launch.pki import ensure_pki
 from moonbow.sdk import stream as sdk_stream
 from moonbow.sdk.core import Core
 from moonbow.sdk.model import CaughtUp, Connected, Ended, Lapsed, Lost
+from moonbow.sdk.rest import Rest
 from moonbow.sdk.stream import Stream
 from moonbow.wire import stream as wire
 from moonbow.wire.values import Door, Row
@@ -128,7 +129,8 @@ async def connected(doors: Doors, where: list[Door]) -> AsyncIterator[Stream]:
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         core = Core(where, "token", 600.0 + asyncio.get_running_loop().time(), lambda: 0.5)
-        stream = Stream(core, doors.world.domain, doors.trust(), tasks, renew, learn)
+        rest = Rest(where, doors.world.domain, doors.trust(), "test")
+        stream = Stream(core, rest, tasks, renew, learn)
         stream.start()
         try:
             yield stream
@@ -157,6 +159,7 @@ def test_speaks_tls_to_the_worlds_name_with_the_token(doors: Doors) -> None:
             headers = doors.requests[0].headers
             assert headers["Authorization"] == "Bearer token"
             assert headers["Sec-WebSocket-Protocol"] == wire.PROTOCOL
+            assert headers["User-Agent"] == "test"
             assert headers["Host"].startswith(doors.world.domain)
             posted = await stream.post(wire.Post(room=HERE, client_id="0" * 36, text="hello"))
             assert (posted.state, posted.seq) == ("placed", 9)

@@ -187,6 +187,19 @@ def always_signed_in(seen: History) -> Verdict:
     return judge("always_signed_in", f"{len({link.reader for link in seen.linked})} people", faults)
 
 
+def always_answered(seen: History) -> Verdict:
+    """Every message had an answer, and none was a refusal."""
+    last = seen.last_answers()
+
+    def faults() -> Iterator[str]:
+        for sent in seen.sent:
+            answer = last.get(sent.client_id)
+            if answer is None or answer.state == "refused":
+                yield f"{sent.text!r} of {sent.author}: {answer.code if answer else 'no answer'}"
+
+    return judge("always_answered", f"{len(seen.sent)} messages", faults())
+
+
 def always_undisturbed(seen: History, readers: Collection[str], since: float) -> Verdict:
     """These readers' lines were never down."""
     faults = (

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from moonbow.base.errors import ConfigError
 from moonbow.launch.control import ask
 from moonbow.sdk import Door
@@ -29,6 +31,21 @@ class Process(NamedTuple):
     state: str
 
 
+class _Person(msgspec.Struct, frozen=True):
+    login: str
+    password: str
+    role: str
+
+
+class _Company(msgspec.Struct, frozen=True):
+    sealed: bool
+    people: list[_Person]
+
+
+class _Demo(msgspec.Struct, frozen=True):
+    companies: list[_Company]
+
+
 class Stage:
     """A running world.  Faults go through its launcher's control socket, or by signal to one process by its id."""
 
@@ -36,6 +53,19 @@ class Stage:
         self.state = state
         self.world: World = load_world(state / "world.toml")
         self.ca = state / "pki" / "ca.crt"
+
+    def owner(self) -> tuple[str, str]:
+        """Login and pass-phrase of an owner of the demo company; `ConfigError` when there is none."""
+        try:
+            demo = msgspec.json.decode((self.state / "world" / "demo.json").read_bytes(), type=_Demo)
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: {error.strerror}; a drill needs the demo company") from error
+        people = [
+            one for company in demo.companies if not company.sealed for one in company.people if one.role == "owner"
+        ]
+        if not people:
+            raise ConfigError(f"{self.state}: the demo company has no owner")
+        return people[0].login, people[0].password
 
     # -- what there is ----------------------------------------------------------------------------------------------
     def regions(self) -> list[str]:
@@ -60,13 +90,23 @@ class Stage:
         )
         return [door for ref in order for door in self.doors_of(ref.site.name)]
 
+    def folders_of(self, region: str) -> list[Path]:
+        """Where the data of a region may rest."""
+        sites = [ref.site.name for ref in self.world.sites() if ref.region == region]
+        return [self.state / "regions" / region, *(self.state / "sites" / site for site in sites)]
+
+    def folders_without(self, region: str) -> list[Path]:
+        """Where it may not: other regions, other sites, and what belongs to the world as a whole."""
+        others = [folder for other in self.world.regions if other != region for folder in self.folders_of(other)]
+        return [*others, self.state / "world"]
+
     async def processes(self) -> list[Process]:
         """Every process that runs now."""
         answer = await self.control("status")
         rows = answer["processes"]
         assert isinstance(rows, list)
         return [
-            Process(str(row["key"]), str(row["site"]), str(row["name"]), int(row["pid"]), str(row["state"]))
+            Process(_key(row), str(row["site"]), str(row["name"]), int(row["pid"]), str(row["state"]))
             for row in rows
             if row.get("pid")
         ]
@@ -84,8 +124,16 @@ class Stage:
         await self.control("kill", site=site)
 
     async def start_site(self, site: str) -> None:
-        """Start a site again; returns when it is asked for, not when it is ready."""
+        """Bring a site back from being killed, stopped or drained; returns when it is ready."""
         await self.control("start", site=site)
+
+    async def drain_site(self, site: str) -> dict[str, object]:
+        """Send a site's people elsewhere; returns when nobody is left or the launcher's patience is over."""
+        return await self.control("drain", site=site)
+
+    async def stop_site(self, site: str) -> None:
+        """Drain a site, then end its processes in order."""
+        await self.control("stop", site=site)
 
     async def cut(self, a: str, b: str) -> None:
         """Cut every link between two sites or regions."""
@@ -95,6 +143,18 @@ class Stage:
         """Mend every link."""
         await self.control("heal")
 
+    async def restore(self) -> None:
+        """Mend links and bring back every site that a drill left broken."""
+        answer = await self.control("status")
+        if answer.get("cuts"):
+            await self.heal()
+        rows = answer["processes"]
+        assert isinstance(rows, list)
+        away = {str(row["site"]) for row in rows if row["site"] and row["state"] in ("killed", "stopped")}
+        away |= set(_names(answer.get("drain"))) | set(_names(answer.get("down")))
+        for site in sorted(away):
+            await self.start_site(site)
+
     async def wait_ready(self, within_s: float = 60.0) -> float:
         """Wait until every process is ready; the seconds it took, or `ConfigError` naming those that are not."""
         began = time.monotonic()
@@ -102,7 +162,7 @@ class Stage:
             answer = await self.control("status")
             rows = answer["processes"]
             assert isinstance(rows, list)
-            waiting = [f"{row['key']} {row['state']}" for row in rows if row["state"] != "ready"]
+            waiting = [f"{_key(row)} {row['state']}" for row in rows if row["state"] != "ready"]
             if not waiting:
                 return time.monotonic() - began
             if time.monotonic() - began > within_s:
@@ -131,6 +191,14 @@ def frozen(processes: list[Process]) -> Iterator[list[Process]]:
     finally:
         for process in stopped:
             send_signal(process, signal.SIGCONT)
+
+
+def _names(value: object) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def _key(row: dict[str, object]) -> str:
+    return f"{row['site']}/{row['name']}" if row["site"] else str(row["name"])
 
 
 def _door(world: World, ref: SiteRef, number: int) -> Door:

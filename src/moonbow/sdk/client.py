@@ -42,6 +42,7 @@ from .model import Ended, Event
 from .rest import Rest
 from .stream import Stream
 
+AGENT = "moonbow-sdk"
 PENDING_MAX = 200  # posts of one client under way; `send` waits for its turn beyond it
 
 
@@ -68,15 +69,17 @@ class Client:
         *,
         ca: Path | str | None = None,
         domain: str | None = None,
+        agent: str = AGENT,
+        source: str | None = None,
         seed: int | None = None,
     ) -> Client:
         """Sign in through `doors`: a URL of any door, which then tells the others; or doors in the order to try them
         (`domain` is the name they all answer to), and no others.
 
-        `ca` is a PEM file to trust instead of the system's.  `Refused("sign_in_refused")` for a wrong login or
+        `ca` is a PEM file to trust instead of the system's, `source` an own address to dial from.  `Refused("sign_in_refused")` for a wrong login or
         password, `Unavailable` when no door answers or the home region is out of reach.
         """
-        rest = open_rest(doors, ca=ca, domain=domain)
+        rest = open_rest(doors, ca=ca, domain=domain, agent=agent, source=source)
         try:
             if isinstance(doors, str):
                 rest.doors = await learn_doors(rest)
@@ -88,7 +91,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._stream = Stream(self.core, self.rest.domain, self.rest.tls, self._tasks, self._renew, self._learn)
+        self._stream = Stream(self.core, self.rest, self._tasks, self._renew, self._learn)
         self._stream.start()
         return self
 
@@ -210,7 +213,7 @@ class Client:
         found: list[Person] = []
         cursor: str | None = None
         while True:
-            page = await self.rest.get(paths.PEOPLE, People, query=query, cursor=cursor)
+            page = await self.rest.get(paths.PEOPLE, People, q=query, cursor=cursor, limit=limits.PAGE_MAX)
             found += page.people
             if page.next is None:
                 return found
@@ -224,16 +227,16 @@ class Client:
         return await self.rest.put("POST", paths.PEOPLE, new, Person, again=False)
 
     async def presence(self, people: Sequence[str]) -> list[PersonPresence]:
-        """Who is here now."""
-        return (await self.rest.get(paths.PRESENCE, PresenceList, people=",".join(people))).people
+        """Who is here now, of up to 100 people."""
+        return (await self.rest.get(paths.PRESENCE, PresenceList, ids=",".join(people))).people
 
     async def set_presence(self, state: Literal["online", "away", "busy", "dnd", "invisible"], text: str = "") -> None:
         """One's own wish; `online` gives the choice back to the devices."""
         await self.rest.ask("PUT", paths.MY_PRESENCE, SetPresence(state=state, text=text))
 
-    async def sign_out(self) -> None:
-        """End this session everywhere; the client is closed by the server."""
-        await self.rest.ask("DELETE", paths.SESSION)
+    async def sign_out(self, everywhere: bool = False) -> None:
+        """End this session, or all of one's sessions; the server closes their sockets and `events` ends."""
+        await self.rest.ask("DELETE", paths.SESSIONS if everywhere else paths.SESSION)
 
     # -- inside -----------------------------------------------------------------------------------------------------
     async def _renew(self) -> tuple[str, float]:
@@ -250,16 +253,23 @@ class Client:
         return self.rest.doors
 
 
-def open_rest(doors: str | Sequence[Door], *, ca: Path | str | None = None, domain: str | None = None) -> Rest:
+def open_rest(
+    doors: str | Sequence[Door],
+    *,
+    ca: Path | str | None = None,
+    domain: str | None = None,
+    agent: str = AGENT,
+    source: str | None = None,
+) -> Rest:
     """REST for nobody yet, through a URL or through known doors."""
     tls = ssl.create_default_context(cafile=None if ca is None else str(ca))
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     if isinstance(doors, str):
         door = door_of(doors)
-        return Rest([door], domain or urlsplit(doors).hostname or "", tls)
+        return Rest([door], domain or urlsplit(doors).hostname or "", tls, agent, source)
     if not doors or not domain:
         raise ConfigError("give at least one door, and the domain that they all answer to")
-    return Rest(list(doors), domain, tls)
+    return Rest(list(doors), domain, tls, agent, source)
 
 
 def door_of(url: str) -> Door:

@@ -34,10 +34,16 @@ def read_problem(answer: httpx.Response) -> Problem:
 
 
 class Rest:
-    """One person's (or nobody's yet) REST.  `domain` is the name that all doors' certificates carry."""
+    """One person's (or nobody's yet) REST.  `domain` is the name that all doors' certificates carry.
 
-    def __init__(self, doors: list[Door], domain: str, tls: ssl.SSLContext) -> None:
-        self.doors, self.domain, self.tls, self.token = doors, domain, tls, ""
+    `source` is the address to dial from, on machines with several.
+    """
+
+    def __init__(
+        self, doors: list[Door], domain: str, tls: ssl.SSLContext, agent: str, source: str | None = None
+    ) -> None:
+        self.doors, self.domain, self.tls, self.agent, self.source = doors, domain, tls, agent, source
+        self.token = ""
         self._clients: dict[tuple[str, int], httpx.AsyncClient] = {}
 
     async def __aenter__(self) -> Self:
@@ -118,7 +124,7 @@ class Rest:
     async def _ask_door(
         self, door: Door, method: str, path: str, body: msgspec.Struct | None, query: dict[str, str | int] | None
     ) -> httpx.Response:
-        headers = {"Host": f"{self.domain}:{door.port}"}
+        headers = {"Host": f"{self.domain}:{door.port}", "User-Agent": self.agent}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         if body is not None:
@@ -137,10 +143,12 @@ class Rest:
         if key not in self._clients:
             self._clients[key] = httpx.AsyncClient(
                 base_url=f"https://{door.address}:{door.port}",
-                verify=self.tls,
-                http2=False,
-                trust_env=False,
+                transport=httpx.AsyncHTTPTransport(
+                    verify=self.tls,
+                    trust_env=False,
+                    local_address=self.source,
+                    limits=httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=15.0),
+                ),
                 timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-                limits=httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=15.0),
             )
         return self._clients[key]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 
 import msgspec
@@ -15,6 +14,7 @@ from moonbow.wire.stream import PROTOCOL, ClientFrame
 from moonbow.wire.values import Door
 
 from .model import Incoming
+from .rest import Rest
 
 DIAL_S = 1.5  # TCP, TLS and the upgrade together
 SERVER_FRAME_BYTES_MAX = 4 * 1_048_576
@@ -76,23 +76,25 @@ class DialRefused(Unavailable):
         self.status = status
 
 
-async def dial(
-    door: Door, domain: str, tls: ssl.SSLContext, token: str, on_frame: OnFrame, on_closed: OnClosed
-) -> Socket:
-    """An open socket at `door`; `Unavailable` within `DIAL_S`, `DialRefused` when the door answers an HTTP status."""
+async def dial(door: Door, rest: Rest, token: str, on_frame: OnFrame, on_closed: OnClosed) -> Socket:
+    """An open socket at `door`, under the name, trust and agent of `rest`.
+
+    `Unavailable` within `DIAL_S`, `DialRefused` when the door answers an HTTP status."""
     socket = Socket(on_frame, on_closed)
     headers = {
-        "Host": f"{domain}:{door.port}",
+        "Host": f"{rest.domain}:{door.port}",
         "Authorization": f"Bearer {token}",
         "Sec-WebSocket-Protocol": PROTOCOL,
+        "User-Agent": rest.agent,
     }
     try:
         async with asyncio.timeout(DIAL_S):
             await ws_connect(
                 lambda: socket,
                 f"wss://{door.address}:{door.port}/v1/stream",
-                ssl_context=tls,
-                server_hostname=domain,
+                ssl_context=rest.tls,
+                server_hostname=rest.domain,
+                local_addr=None if rest.source is None else (rest.source, 0),
                 extra_headers=headers,
                 max_redirects=0,
                 max_frame_size=SERVER_FRAME_BYTES_MAX,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from asyncio import Future, Queue, TaskGroup
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,6 +14,7 @@ from moonbow.wire.values import Door
 
 from .core import Core
 from .model import Close, Command, Deliver, Dial, Ended, Event, Incoming, Lapsed, Learn, Renew, Send, Settle
+from .rest import Rest
 from .socket import DialRefused, Socket, dial
 
 EVENTS_MAX = 10_000  # waiting for the program; beyond it the socket is left until half of them are taken
@@ -26,12 +26,13 @@ Doors = Callable[[], Awaitable[list[Door]]]
 
 
 class Stream:
-    """One client's live side.  `renew` fetches (token, good for s); `learn` fetches the doors."""
+    """One client's live side.  `rest` says which name, trust and agent to dial with.
 
-    def __init__(
-        self, core: Core, domain: str, tls: ssl.SSLContext, tasks: TaskGroup, renew: Renewal, learn: Doors
-    ) -> None:
-        self.core, self.domain, self.tls, self.tasks = core, domain, tls, tasks
+    `renew` fetches (token, seconds it is good for); `learn` fetches the doors.
+    """
+
+    def __init__(self, core: Core, rest: Rest, tasks: TaskGroup, renew: Renewal, learn: Doors) -> None:
+        self.core, self.rest, self.tasks = core, rest, tasks
         self._renewal, self._doors = renew, learn
         self.queue: Queue[Event] = Queue(EVENTS_MAX + SLACK)
         self.wanted = self.lapsed = False
@@ -173,7 +174,7 @@ class Stream:
     async def _dial(self, sock: int, door: Door) -> None:
         try:
             socket = await dial(
-                door, self.domain, self.tls, self.core.token, partial(self._frame, sock), partial(self._closed, sock)
+                door, self.rest, self.core.token, partial(self._frame, sock), partial(self._closed, sock)
             )
         except DialRefused as error:
             self._do(self.core.failed(sock, error.status, self.now()))

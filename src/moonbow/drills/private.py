@@ -1,0 +1,85 @@
+"""A world of the drill's own: started in a folder that is thrown away, in a slot where it disturbs nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from moonbow.base.errors import ConfigError
+from moonbow.world import World, load_world
+
+from .stage import Stage
+
+READY_S = 90.0
+STOP_S = 15.0
+
+
+class _Said(msgspec.Struct, frozen=True):
+    ready: bool = False
+    problems: list[str] = []
+
+
+@contextlib.asynccontextmanager
+async def private_world(world_file: Path, slot: int, keep: bool = False) -> AsyncIterator[Stage]:
+    """The world of `world_file` in another `slot`, ready; stopped and removed afterwards unless `keep`."""
+    folder = Path(tempfile.mkdtemp(prefix="moonbow-drill-"))
+    state = folder / "state"
+    try:
+        file = folder / "world.toml"
+        file.write_text(in_slot(world_file.read_text(), load_world(world_file), slot))
+        launcher = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "moonbow.launch", "--world", str(file), "--state", str(state)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the drill, which then stops the world in order
+        )
+        try:
+            await _until_ready(launcher)
+            yield Stage(state)
+        finally:
+            await _stop(launcher)
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def in_slot(text: str, world: World, slot: int) -> str:
+    """A world file's text with its `slot` replaced; the first line that is a table begins after it."""
+    lines = [line for line in text.splitlines() if not line.replace(" ", "").startswith("slot=")]
+    return f"slot = {slot}\n" + "\n".join(lines) + "\n"
+
+
+async def _until_ready(launcher: asyncio.subprocess.Process) -> None:
+    assert launcher.stdout is not None
+    try:
+        async with asyncio.timeout(READY_S):
+            async for line in launcher.stdout:
+                said = msgspec.json.decode(line, type=_Said)
+                if said.problems:
+                    raise ConfigError(*said.problems)
+                if said.ready:
+                    return
+    except TimeoutError:
+        raise ConfigError(f"the private world was not ready within {READY_S:g} s") from None
+    raise ConfigError(f"the private world's launcher ended with {await launcher.wait()}")
+
+
+async def _stop(launcher: asyncio.subprocess.Process) -> None:
+    if launcher.returncode is not None:
+        return
+    launcher.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_S):
+            await launcher.wait()
+    except TimeoutError:
+        launcher.kill()
+        await launcher.wait()

@@ -1,0 +1,153 @@
+"""Words planted in each region are searched for on the disks of all others, before and after a kill -9 there.
+
+The person of each region talks in a room inside it, and in one with a reader of another region who is shown every
+word; and enters at another region's door from an address and with an agent of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from moonbow.sdk import BodyEvent, CaughtUp, Client, Row
+
+from .. import laws
+from ..crowd import PASSWORD, Member, sign_in
+from ..drill import Drill
+from ..search import search
+from ..waiting import until
+
+SHOWN_S = 10.0
+NEVER_ON_DISK = ("status",)  # presence rests nowhere
+MAY_BE_AT_HOME = ("address", "agent")  # the home's own log may have them
+
+
+@dataclass
+class Planted:
+    """One region's person, the words of theirs, and the reader elsewhere who is to be shown some of them."""
+
+    region: str
+    member: Member
+    words: dict[str, str]
+    reader: Client
+    shown: set[str] = field(default_factory=set[str])
+
+
+async def play(drill: Drill) -> None:
+    """Plant, show, search; kill a site that showed; search again."""
+    regions = drill.stage.regions()
+    async with drill.admin() as admin, asyncio.TaskGroup() as tasks:
+        planted = [
+            await _plant(drill, admin, tasks, no, region, regions[(no + 1) % len(regions)])
+            for no, region in enumerate(regions)
+        ]
+        for one in planted:
+            wanted = {one.words["text"], one.words["emoji"]}
+            await until(lambda one=one, wanted=wanted: wanted <= one.shown, SHOWN_S)  # type: ignore[misc]
+        drill.recorder.done("everything is planted and was shown across")
+        _judge(drill, planted, "")
+        site = drill.stage.primaries(regions[0])[0]
+        await drill.stage.kill_site(site)
+        drill.recorder.done(f"{site} loses power")
+        _judge(drill, planted, "_after_a_kill")
+        await drill.stage.start_site(site)
+        for one in planted:
+            await one.reader.__aexit__(None, None, None)
+
+
+async def _plant(drill: Drill, admin: Client, tasks: asyncio.TaskGroup, no: int, region: str, other: str) -> Planted:
+    tag = f"{region}{drill.crowd.tag}"
+    words = {
+        "text": f"textcanary{tag}",
+        "emoji": "🪼🫎🪭🫨" + "🦖🦕"[no % 2] * (no + 2),
+        "title": f"titlecanary{tag}",
+        "person": f"namecanary{tag}",
+        "status": f"statuscanary{tag}",
+        "agent": f"agentcanary{tag}",
+        "address": f"127.213.{77 + no}.{drill.rng.randrange(101, 250)}",
+    }
+    member = await _person(drill, admin, region, words["person"], f"writer-{tag}@drill.test")
+    reader = await _person(drill, admin, other, f"Reader {tag}", f"reader-{tag}@drill.test")
+    near = await member.client.create_room(words["title"])
+    far = await member.client.create_room(words["title"], [reader.id])
+    client = await Client.sign_in(
+        drill.stage.doors_from(drill.stage.primaries(other)[0]),  # roams: enters at the other region's door
+        f"writer-{tag}@drill.test",
+        PASSWORD,
+        ca=drill.stage.ca,
+        domain=drill.stage.world.domain,
+        agent=words["agent"],
+        source=words["address"],
+    )
+    found = Planted(region, member, words, reader.client)
+    await reader.client.__aenter__()
+    tasks.create_task(_read(reader.client, found))
+    await until(lambda: far.id in reader.client.core.cursors.seen, SHOWN_S)
+    async with client as me:
+        await me.set_presence("busy", words["status"])
+        for room in (near.id, far.id):
+            await me.send(room, words["text"])
+            await me.send(room, words["emoji"])
+        async for event in me.events():
+            if isinstance(event, CaughtUp):
+                break
+    words["id"] = (await _loner(drill, admin, region, tag)).id
+    return found
+
+
+async def _person(drill: Drill, admin: Client, region: str, name: str, login: str) -> Member:
+    await admin.add_person(login, PASSWORD, name, region=region)
+    site = drill.stage.primaries(region)[0]
+    return Member(name, region, site, await sign_in(drill.stage, site, login, PASSWORD))
+
+
+async def _loner(drill: Drill, admin: Client, region: str, tag: str) -> Member:
+    """Somebody who shares no room across a border: then even the id must stay at home."""
+    loner = await _person(drill, admin, region, f"Loner {tag}", f"loner-{tag}@drill.test")
+    async with loner.client as me:
+        room = await me.create_room()
+        await me.send(room.id, "alone")
+    return loner
+
+
+async def _read(client: Client, planted: Planted) -> None:
+    async for event in client.events():
+        if isinstance(event, Row | BodyEvent) and event.body is not None:
+            planted.shown |= {str(value) for value in event.body.values()}
+
+
+def _judge(drill: Drill, planted: list[Planted], when: str) -> None:
+    count = sum(len(one.words) for one in planted)
+    verdicts = [
+        laws.judge(f"always_at_rest_at_home_only{when}", f"{count} words on every other disk", _strays(drill, planted)),
+        laws.judge(f"always_found_at_home{when}", "the control", _absent(drill, planted)),
+    ]
+    if not when:
+        verdicts.append(laws.judge("eventually_shown_across", "the readers elsewhere", _unseen(planted)))
+    drill.verdicts += verdicts
+
+
+def _strays(drill: Drill, planted: list[Planted]) -> Iterator[str]:
+    for one in planted:
+        for name, paths in search(drill.stage.folders_without(one.region), one.words).items():
+            yield from (f"the {name} of {one.region} stands in {path.relative_to(drill.stage.state)}" for path in paths)
+        nowhere = {name: one.words[name] for name in NEVER_ON_DISK}
+        for name, paths in search(drill.stage.folders_of(one.region), nowhere).items():
+            yield from (
+                f"the {name} of {one.region} is on disk: {path.relative_to(drill.stage.state)}" for path in paths
+            )
+
+
+def _absent(drill: Drill, planted: list[Planted]) -> Iterator[str]:
+    for one in planted:
+        for name, paths in search(drill.stage.folders_of(one.region), one.words).items():
+            if not paths and name not in NEVER_ON_DISK + MAY_BE_AT_HOME:
+                yield f"the {name} of {one.region} is not even at home: the search proves nothing"
+
+
+def _unseen(planted: list[Planted]) -> Iterator[str]:
+    for one in planted:
+        for name in ("text", "emoji"):
+            if one.words[name] not in one.shown:
+                yield f"the {name} of {one.region} was never shown elsewhere: the search proves nothing"
