@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -61,7 +61,7 @@ def run_drills(
         raise typer.Exit(2)
     chosen = random.randrange(2**31) if seed is None else seed
     try:
-        outcome = asyncio.run(_run(names, world, state, chosen, fast, slot, reports, keep))
+        outcome = asyncio.run(_run(names, _stage(world, state, slot, keep), chosen, fast, reports))
     except ConfigError as error:
         for problem in error.problems:
             console.print(f"[red]{escape(problem)}[/]")
@@ -74,16 +74,13 @@ def run_drills(
 
 async def _run(
     names: list[str],
-    world: Path | None,
-    state: Path | None,
+    where: contextlib.AbstractAsyncContextManager[Stage],
     seed: int,
     fast: bool,
-    slot: int,
     reports: Path,
-    keep: bool,
 ) -> list[Report]:
     found: list[Report] = []
-    async with _stage(world, state, slot, keep) as stage:
+    async with where as stage:
         console.print(f"world {stage.world.name} in {stage.state}, seed {seed}")
         for name in names:
             console.print(f"\nplaying [bold]{name}[/]: {DRILLS[name][1]}")
@@ -98,7 +95,7 @@ async def _run(
 
 
 @contextlib.asynccontextmanager
-async def _stage(world: Path | None, state: Path | None, slot: int, keep: bool) -> AsyncIterator[Stage]:
+async def _stage(world: Path | None, state: Path | None, slot: int, keep: bool) -> AsyncGenerator[Stage]:
     if world is None:
         yield Stage(state or Path(".state"))
     else:
@@ -106,8 +103,10 @@ async def _stage(world: Path | None, state: Path | None, slot: int, keep: bool) 
             yield stage
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
     found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    for one in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+        found += _leaves(one)
     return found

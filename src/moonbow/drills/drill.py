@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from moonbow.sdk import Client
@@ -55,7 +55,7 @@ class Drill:
         return seconds * FACTOR_FAST if self.fast else seconds
 
     @contextlib.asynccontextmanager
-    async def admin(self) -> AsyncIterator[Client]:
+    async def admin(self) -> AsyncGenerator[Client]:
         """The demo company's owner, without a socket."""
         login, password = self.stage.owner()
         client = await sign_in(self.stage, self.stage.primaries(self.stage.regions()[0])[0], login, password)

@@ -101,7 +101,8 @@ class History:
 
     def final_of(self, room: str) -> list[Line]:
         """A room as read back at the end: the longest reading, which every other must agree with."""
-        return max((rooms[room] for rooms in self.final.values() if room in rooms), key=len, default=[])
+        readings = [rooms[room] for rooms in self.final.values() if room in rooms]
+        return max(readings, key=len) if readings else []
 
     def rooms(self) -> list[str]:
         """Every room that was read back."""

@@ -8,13 +8,13 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import msgspec
 
 from moonbow.base.errors import ConfigError
-from moonbow.world import World, load_world
+from moonbow.world import load_world
 
 from .stage import Stage
 
@@ -28,13 +28,14 @@ class _Said(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def private_world(world_file: Path, slot: int, keep: bool = False) -> AsyncIterator[Stage]:
+async def private_world(world_file: Path, slot: int, keep: bool = False) -> AsyncGenerator[Stage]:
     """The world of `world_file` in another `slot`, ready; stopped and removed afterwards unless `keep`."""
+    text = in_slot(world_file, slot)
     folder = Path(tempfile.mkdtemp(prefix="moonbow-drill-"))
     state = folder / "state"
     try:
         file = folder / "world.toml"
-        file.write_text(in_slot(world_file.read_text(), load_world(world_file), slot))
+        file.write_text(text)
         launcher = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "moonbow.launch", "--world", str(file), "--state", str(state)),
             stdin=asyncio.subprocess.DEVNULL,
@@ -52,9 +53,10 @@ async def private_world(world_file: Path, slot: int, keep: bool = False) -> Asyn
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def in_slot(text: str, world: World, slot: int) -> str:
-    """A world file's text with its `slot` replaced; the first line that is a table begins after it."""
-    lines = [line for line in text.splitlines() if not line.replace(" ", "").startswith("slot=")]
+def in_slot(world_file: Path, slot: int) -> str:
+    """The text of a sound world file with its `slot` replaced."""
+    load_world(world_file)
+    lines = [line for line in world_file.read_text().splitlines() if not line.replace(" ", "").startswith("slot=")]
     return f"slot = {slot}\n" + "\n".join(lines) + "\n"
 
 

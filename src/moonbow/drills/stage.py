@@ -7,9 +7,8 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -21,14 +20,27 @@ from moonbow.world import Ports, SiteRef, World, door_address, load_world
 ASK_S = 60.0
 
 
-class Process(NamedTuple):
-    """A process of the world, as its launcher names it: `paris/gateway0`."""
+class Process(msgspec.Struct, frozen=True):
+    """A process of the world, as its launcher knows it; `site` is empty for those outside the sites."""
 
-    key: str
     site: str
     name: str
-    pid: int
     state: str
+    pid: int | None
+
+    @property
+    def key(self) -> str:
+        """How people call it: `paris/gateway0`."""
+        return f"{self.site}/{self.name}" if self.site else self.name
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What the launcher answers to `status`, as far as a drill needs it."""
+
+    processes: list[Process]
+    drain: list[str]
+    down: list[str]
+    cuts: list[object]
 
 
 class _Person(msgspec.Struct, frozen=True):
@@ -100,16 +112,13 @@ class Stage:
         others = [folder for other in self.world.regions if other != region for folder in self.folders_of(other)]
         return [*others, self.state / "world"]
 
+    async def status(self) -> Status:
+        """Every process and how it is, and what the operator has switched off."""
+        return msgspec.convert(await self.control("status"), Status)
+
     async def processes(self) -> list[Process]:
         """Every process that runs now."""
-        answer = await self.control("status")
-        rows = answer["processes"]
-        assert isinstance(rows, list)
-        return [
-            Process(_key(row), str(row["site"]), str(row["name"]), int(row["pid"]), str(row["state"]))
-            for row in rows
-            if row.get("pid")
-        ]
+        return [process for process in (await self.status()).processes if process.pid is not None]
 
     # -- what can be done to it -------------------------------------------------------------------------------------
     async def control(self, op: str, **more: object) -> dict[str, object]:
@@ -145,33 +154,30 @@ class Stage:
 
     async def restore(self) -> None:
         """Mend links and bring back every site that a drill left broken."""
-        answer = await self.control("status")
-        if answer.get("cuts"):
+        status = await self.status()
+        if status.cuts:
             await self.heal()
-        rows = answer["processes"]
-        assert isinstance(rows, list)
-        away = {str(row["site"]) for row in rows if row["site"] and row["state"] in ("killed", "stopped")}
-        away |= set(_names(answer.get("drain"))) | set(_names(answer.get("down")))
-        for site in sorted(away):
+        away = {process.site for process in status.processes if process.site and process.state in ("killed", "stopped")}
+        for site in sorted(away | set(status.drain) | set(status.down)):
             await self.start_site(site)
 
     async def wait_ready(self, within_s: float = 60.0) -> float:
         """Wait until every process is ready; the seconds it took, or `ConfigError` naming those that are not."""
         began = time.monotonic()
         while True:
-            answer = await self.control("status")
-            rows = answer["processes"]
-            assert isinstance(rows, list)
-            waiting = [f"{_key(row)} {row['state']}" for row in rows if row["state"] != "ready"]
+            waiting = [process for process in (await self.status()).processes if process.state != "ready"]
             if not waiting:
                 return time.monotonic() - began
             if time.monotonic() - began > within_s:
-                raise ConfigError(f"not ready within {within_s:g} s: {', '.join(waiting)}")
+                names = ", ".join(f"{process.key} {process.state}" for process in waiting)
+                raise ConfigError(f"not ready within {within_s:g} s: {names}")
             await asyncio.sleep(0.2)
 
 
 def send_signal(process: Process, number: signal.Signals) -> bool:
     """Signal one process by its id; False if it was gone already."""
+    if process.pid is None:
+        return False
     try:
         os.kill(process.pid, number)
     except ProcessLookupError:
@@ -180,7 +186,7 @@ def send_signal(process: Process, number: signal.Signals) -> bool:
 
 
 @contextlib.contextmanager
-def frozen(processes: list[Process]) -> Iterator[list[Process]]:
+def frozen(processes: list[Process]) -> Generator[list[Process]]:
     """SIGSTOP to processes while the block runs, SIGCONT afterwards whatever happens; gives those that were stopped."""
     stopped: list[Process] = []
     try:
@@ -191,14 +197,6 @@ def frozen(processes: list[Process]) -> Iterator[list[Process]]:
     finally:
         for process in stopped:
             send_signal(process, signal.SIGCONT)
-
-
-def _names(value: object) -> list[str]:
-    return [str(name) for name in value] if isinstance(value, list) else []
-
-
-def _key(row: dict[str, object]) -> str:
-    return f"{row['site']}/{row['name']}" if row["site"] else str(row["name"])
 
 
 def _door(world: World, ref: SiteRef, number: int) -> Door:

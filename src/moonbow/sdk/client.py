@@ -76,8 +76,9 @@ class Client:
         """Sign in through `doors`: a URL of any door, which then tells the others; or doors in the order to try them
         (`domain` is the name they all answer to), and no others.
 
-        `ca` is a PEM file to trust instead of the system's, `source` an own address to dial from.  `Refused("sign_in_refused")` for a wrong login or
-        password, `Unavailable` when no door answers or the home region is out of reach.
+        `ca` is a PEM file to trust instead of the system's, `source` an own address to dial from.
+        `Refused("sign_in_refused")` for a wrong login or password, `Unavailable` when no door answers or the home
+        region is out of reach.
         """
         rest = open_rest(doors, ca=ca, domain=domain, agent=agent, source=source)
         try:

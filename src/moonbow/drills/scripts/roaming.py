@@ -1,4 +1,4 @@
-"""A person far from home enters at every site, edges included, and is served from home; nothing of theirs stays there."""
+"""A person far from home enters at every site, edges included, and is served from home; nothing stays there."""
 
 from __future__ import annotations
 
