@@ -52,9 +52,10 @@ class Federation:
 
     def __init__(
         self, sender: str, regions: Iterable[str], store: Store, bus: Bus, show: Callable[[Live], None],
-        leads: Callable[[], bool],
+        leads: Callable[[], bool], clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.sender, self.store, self.bus, self.show, self.leads = sender, store, bus, show, leads
+        self.clock = clock
         self.region = store.region
         self.others = tuple(r for r in regions if r != self.region)
         self._shipping: dict[tuple[str, str], asyncio.Event] = {}
@@ -74,7 +75,7 @@ class Federation:
             self._spawn(self.bus.publish_region(subjects.LIVE, pack(live)))
         to: dict[str, list[LiveRow]] = {}
         bodies: dict[str, list[LiveBody]] = {}
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = int(self.clock() * 1000)
         for f in fresh:
             for region in f.row_regions:
                 to.setdefault(region, []).append(LiveRow(f.row))

@@ -45,6 +45,7 @@ class Flow:
         self._asking: dict[str, float] = {}  # entry -> not to be asked for again before
         self._fetches = asyncio.Semaphore(FETCHES_MAX)
         self._compare = asyncio.Event()
+        self._showing: set[asyncio.Task[None]] = set()
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ class Flow:
 
     def _deliver(self, room: str, entry: str, state: str, body: bytes | None) -> None:
         want = self.live.wants.get(entry)
-        readers = set(want.sessions) if want is not None else set()
+        readers = list(want.sessions) if want is not None else []
         self.live.body(room, entry, state, body)
         if body is not None and readers and body.startswith(b'{"kind":"title"'):
             for session in readers:
@@ -273,7 +274,9 @@ class Flow:
                 if session.person != signal.person:
                     session.send(frame)
         elif signal.kind == "read" and signal.to in self.live.people:
-            asyncio.ensure_future(self._show_read(signal))
+            task = asyncio.ensure_future(self._show_read(signal))
+            self._showing.add(task)
+            task.add_done_callback(self._showing.discard)
 
     async def _show_read(self, signal: model.Signal) -> None:
         view = await self.store.read(policy.room_view, signal.person, signal.room)

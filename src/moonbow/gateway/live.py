@@ -52,7 +52,7 @@ class Want(NamedTuple):
     room: str
     author: str
     seq: int
-    sessions: set[Session]
+    sessions: dict[Session, None]
 
 
 class Snapshot(NamedTuple):
@@ -71,9 +71,24 @@ class LiveStream:
     def __init__(self) -> None:
         self.last: int | None = None
         self.buffer: dict[int, Item] = {}
-        self.sessions: set[Session] = set()
-        self.former: set[Session] = set()
+        self.sessions: dict[Session, None] = {}  # in the order of their coming, so that a schedule can be replayed
+        self.former: dict[Session, None] = {}
         self.gap_since: float | None = None
+
+    def join(self, session: Session) -> None:
+        """The session's person is a member: it is shown every row."""
+        self.former.pop(session, None)
+        self.sessions[session] = None
+
+    def part(self, session: Session) -> None:
+        """The session's person is a member no longer: it is shown what becomes of rows it may see."""
+        self.sessions.pop(session, None)
+        self.former[session] = None
+
+    def drop(self, session: Session) -> None:
+        """The session has ended."""
+        self.sessions.pop(session, None)
+        self.former.pop(session, None)
 
 
 class BodyCache:
@@ -149,7 +164,7 @@ class Live:
         session.upto.clear()
         session.hold.clear()
         for entry in [entry for entry, want in self.wants.items() if session in want.sessions]:
-            self.wants[entry].sessions.discard(session)
+            self.wants[entry].sessions.pop(session, None)
             if not self.wants[entry].sessions:
                 del self.wants[entry]
 
@@ -157,8 +172,7 @@ class Live:
         stream = self.streams.get(ident)
         if stream is None:
             return
-        stream.sessions.discard(session)
-        stream.former.discard(session)
+        stream.drop(session)
         if not stream.sessions and not stream.former:
             del self.streams[ident]
 
@@ -170,8 +184,7 @@ class Live:
         `cursor` is where the client says it stands; None keeps what it was shown already.
         """
         stream = self.streams.setdefault(ident, LiveStream())
-        stream.sessions.add(session)
-        stream.former.discard(session)
+        stream.join(session)
         session.hold.setdefault(ident, [])
         if cursor is not None:
             session.upto.setdefault(ident, cursor)
@@ -189,8 +202,7 @@ class Live:
             stream.last = snapshot.head
             self._drain(ident, stream, now)
         if not snapshot.member:
-            stream.sessions.discard(session)
-            stream.former.add(session)
+            stream.part(session)
         held = session.hold.pop(ident, [])
         for no, item in enumerate(held):
             if ident in session.hold:  # a row in between made us read again: the rest waits with it
@@ -203,7 +215,7 @@ class Live:
         session.send(self._encode(item, now, {session}))
         self.delivered += 1
 
-    def _encode(self, item: Item, now: float, readers: set[Session]) -> bytes:
+    def _encode(self, item: Item, now: float, readers: Iterable[Session]) -> bytes:
         row = item.row
         if row.kind != "entry" or row.entry is None:
             return encode_row(row, None, None)
@@ -224,8 +236,8 @@ class Live:
         entry = row.entry or ""
         want = self.wants.get(entry)
         if want is None:
-            want = self.wants[entry] = Want(row.stream, row.author or "", row.seq, set())
-        want.sessions.update(readers)
+            want = self.wants[entry] = Want(row.stream, row.author or "", row.seq, {})
+        want.sessions.update(dict.fromkeys(readers))
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -276,31 +288,31 @@ class Live:
                 sent += 1
         self.delivered += sent
         if row.kind == "join" and row.target in self.people:
-            for session in self.people[row.target] & stream.former:
+            for session in [s for s in stream.former if s.person == row.target]:
                 self._reopen(session, ident, item, announce=True)
         if row.kind == "added" and row.target is not None:
             self.work += [Open(s, row.target, True) for s in stream.sessions if ident not in s.hold]
         elif row.kind == "leave" and row.target in self.people:
-            for session in self.people[row.target] & stream.sessions:
-                if ident not in session.hold:
-                    stream.sessions.discard(session)
-                    stream.former.add(session)
+            for session in [s for s in stream.sessions if s.person == row.target and ident not in s.hold]:
+                stream.part(session)
 
     def _push(self, session: Session, ident: str, item: Item, now: float) -> None:
         """A row that was held, to the one session that held it."""
-        row = item.row
-        if row.seq <= session.upto.get(ident, 0):
+        row, stream = item.row, self.streams.get(ident)
+        if stream is None or row.seq <= session.upto.get(ident, 0):
             return
         if row.kind in ("redaction", "erasure"):
             self._reopen(session, ident, item)
-            return
-        session.upto[ident] = row.seq
-        self._show(session, item, now)
-        if row.kind == "added" and row.target is not None:
-            self.work.append(Open(session, row.target, True))
-        elif row.kind == "leave" and row.target == session.person and (stream := self.streams.get(ident)):
-            stream.sessions.discard(session)
-            stream.former.add(session)
+        elif session in stream.former:
+            if row.kind == "join" and row.target == session.person:
+                self._reopen(session, ident, item, announce=True)
+        else:
+            session.upto[ident] = row.seq
+            self._show(session, item, now)
+            if row.kind == "added" and row.target is not None:
+                self.work.append(Open(session, row.target, True))
+            elif row.kind == "leave" and row.target == session.person:
+                stream.part(session)
 
     def _reopen(self, session: Session, ident: str, item: Item, *, announce: bool = False) -> None:
         """Who may see a redaction depends on its target: let the store say it, from where the session stands."""

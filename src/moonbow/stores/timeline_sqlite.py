@@ -344,7 +344,7 @@ class SqliteTx(SqliteReads):
             )
 
 
-class _Work:
+class Work:
     """One operation that waits for the writer: what to run, and whom to tell."""
 
     __slots__ = ("args", "done", "error", "result", "work")
@@ -366,7 +366,7 @@ class SqliteTimeline:
         self._prepare(home)
         self._reader = open_connection(path)
         self._reads = SqliteReads(self._reader, home.name)
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._publish: Callable[[list[Fresh], bool], None] = lambda fresh, queued: None
         self._began = 0.0
         self._loop = asyncio.get_running_loop()
@@ -394,7 +394,7 @@ class SqliteTimeline:
         """
         if self._queue.qsize() >= limits.COMMIT_QUEUE_MAX:
             raise Unavailable("busy", "too many writes are waiting here; try again in a moment")
-        self._queue.put(_Work(work, args, done))
+        self._queue.put(Work(work, args, done))
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(tx, …)` in the next transaction and wait for its result."""
@@ -442,78 +442,81 @@ class SqliteTimeline:
             batch = [self._queue.get()]
             while len(batch) < limits.COMMIT_BATCH_MAX and not self._queue.empty():
                 batch.append(self._queue.get())
-            if None in batch:
-                more = False
+            more = None not in batch
             works = [work for work in batch if work is not None]
             if works:
-                self._write(works)
-
-    def _write(self, works: list[_Work]) -> None:
-        fresh: list[Fresh] = []
-        queued = False
-        try:
-            fresh, queued = self._transact(works)
-        except _Undone as undone:
-            for work in works:  # one of them failed after it had written: alone, each gets its own answer
-                if len(works) == 1:
-                    work.error = undone.cause
-                    break
-                work.result = work.error = None
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                self._began = time.monotonic()
                 try:
-                    more, more_queued = self._transact([work])
-                except _Undone as alone:
-                    work.error = alone.cause
-                except sqlite3.Error as error:
-                    work.error = Unavailable("store_unavailable", str(error))
-                else:
-                    fresh += more
-                    queued |= more_queued
-        except sqlite3.Error as error:
-            for work in works:
-                work.error = Unavailable("store_unavailable", str(error))
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._finish, works, fresh, queued)
+                    fresh, queued = run_batch(self._writer, self.region, works, time.time_ns() // 1_000_000)
+                finally:
+                    self._began = 0.0
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)
+                if not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(self._finish, works, fresh, queued)
 
-    def _transact(self, works: list[_Work]) -> tuple[list[Fresh], bool]:
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._began = time.monotonic()
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            tx = SqliteTx(self._writer, self.region, time.time_ns() // 1_000_000)
-            try:
-                for work in works:
-                    self._run(tx, work)
-                tx.flush()
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
-        finally:
-            self._began = 0.0
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-        return tx.fresh, tx.queued
-
-    def _run(self, tx: SqliteTx, work: _Work) -> None:
-        before = self._writer.total_changes
-        try:
-            work.result = work.work(tx, *work.args)
-        except MoonbowError as error:
-            if self._writer.total_changes != before:
-                raise _Undone(error) from error
-            work.error = error
-        except sqlite3.OperationalError:
-            raise
-        except Exception as error:
-            raise _Undone(Broken(f"the store refuses this write: {error!r}")) from error
-
-    def _finish(self, works: list[_Work], fresh: list[Fresh], queued: bool) -> None:
+    def _finish(self, works: list[Work], fresh: list[Fresh], queued: bool) -> None:
         self.commits += 1
         self.operations += len(works)
         for work in works:
             work.done(work.result, work.error)
         if fresh or queued:
             self._publish(fresh, queued)
+
+
+def run_batch(connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int) -> tuple[list[Fresh], bool]:
+    """Run operations as one transaction; each gets its own result or error.
+
+    Returns the rows to publish, and whether an outbox grew.  When one operation fails after it has written, all is
+    taken back and each runs in a transaction of its own.
+    """
+    try:
+        return _transact(connection, region, works, now_ms)
+    except _Undone as undone:
+        if len(works) == 1:
+            works[0].error = undone.cause
+            return [], False
+    except sqlite3.Error as error:
+        for work in works:
+            work.error = Unavailable("store_unavailable", str(error))
+        return [], False
+    fresh: list[Fresh] = []
+    queued = False
+    for work in works:
+        work.result = work.error = None
+        more, more_queued = run_batch(connection, region, [work], now_ms)
+        fresh += more
+        queued |= more_queued
+    return fresh, queued
+
+
+def _transact(connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int) -> tuple[list[Fresh], bool]:
+    connection.execute("BEGIN IMMEDIATE")
+    tx = SqliteTx(connection, region, now_ms)
+    try:
+        for work in works:
+            _run(connection, tx, work)
+        tx.flush()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return tx.fresh, tx.queued
+
+
+def _run(connection: sqlite3.Connection, tx: SqliteTx, work: Work) -> None:
+    before = connection.total_changes
+    try:
+        work.result = work.work(tx, *work.args)
+    except MoonbowError as error:
+        if connection.total_changes != before:
+            raise _Undone(error) from error
+        work.error = error
+    except sqlite3.OperationalError:
+        raise
+    except Exception as error:
+        raise _Undone(Broken(f"the store refuses this write: {error!r}")) from error
 
 
 class _Undone(Exception):
