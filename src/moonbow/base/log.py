@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 import msgspec
 
@@ -32,9 +33,9 @@ class JsonLines(logging.Formatter):
         return _encode(line).decode()
 
 
-def start_log(site: str, process: str) -> None:
-    """Send this process's log to standard error, which its supervisor appends to the site's folder."""
-    handler = logging.StreamHandler(sys.stderr)
+def start_log(site: str, process: str, stream: TextIO | None = None) -> None:
+    """Send this process's log to standard error, which its supervisor appends to the site's folder, or to `stream`."""
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(site, process))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("nats", "uvicorn", "httpx", "litestar"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 import sys
 from pathlib import Path
@@ -16,13 +15,19 @@ log = logging.getLogger("moonbow.launch")
 
 
 def needs_seed(world: World, state: Path) -> bool:
-    """Whether a region of this world has no directory yet."""
-    return any(not (state / "regions" / region / "directory.db").exists() for region in world.regions)
+    """Whether no seeding has come to its end here, or a region of this world has no directory."""
+    stores = [state / "regions" / region / "directory.db" for region in world.regions]
+    return not all(path.exists() for path in (_mark(state), *stores))
+
+
+def _mark(state: Path) -> Path:
+    """Written after a seeding that came to its end; an interrupted one is mended by the next start."""
+    return state / "world" / "seeded"
 
 
 async def seed_demo(world: World, state: Path) -> None:
     """Run `moonbow.directory.seed` if a region has no directory; `ConfigError` with its last words if it fails."""
-    if not needs_seed(world, state) or importlib.util.find_spec("moonbow.directory.seed") is None:
+    if not needs_seed(world, state):
         return
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "moonbow.directory.seed", "--state", str(state)),
@@ -41,4 +46,5 @@ async def seed_demo(world: World, state: Path) -> None:
             await process.wait()
     if process.returncode:
         raise ConfigError(f"making the demo company failed: {said.decode(errors='replace').strip()[-2000:]}")
+    _mark(state).touch(mode=0o600)
     log.info("demo company made")

@@ -48,7 +48,7 @@ def make_room(needed: int) -> str:
         LIMIT.write_text(f"{max(WANTED, needed + used + SPARE)}\n")
     except OSError:
         return (
-            f"file watchers: the doors need {needed}, but only {max(0, limit - used)} of {limit} are left to this user; "
+            f"file watchers: the doors need {needed}, but this user has {max(0, limit - used)} of {limit} left; "
             f"`sudo sysctl fs.inotify.max_user_instances={WANTED}` makes room until the machine restarts"
         )
     log.warning("limit of file watchers raised", extra={"f": {"from": limit, "needed": needed, "used": used}})

@@ -1,0 +1,86 @@
+"""What a person needs to know once a world is up: where to go, who to be, what to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from moonbow.world import World
+
+from .world import place_url
+
+
+class Person(msgspec.Struct, frozen=True):
+    """Somebody of the demo, and how they sign in."""
+
+    name: str
+    login: str
+    password: str
+    role: str
+    region: str
+
+
+class Company(msgspec.Struct, frozen=True):
+    """A company of the demo."""
+
+    name: str
+    people: tuple[Person, ...]
+
+
+class Demo(msgspec.Struct, frozen=True):
+    """What the seeding left for the operator in `STATE/world/demo.json`."""
+
+    companies: tuple[Company, ...] = ()
+
+
+def read_demo(state: Path) -> Demo:
+    """The demo's sign-ins; none if there is no demo."""
+    try:
+        return msgspec.json.decode((state / "world" / "demo.json").read_bytes(), type=Demo)
+    except FileNotFoundError:
+        return Demo()
+
+
+def welcome(world: World, state: Path, seconds: float) -> RenderableType:
+    """The panel shown when a world is ready."""
+    parts: list[RenderableType] = [Text("Open in a browser, as if you were in", style="bold"), _places(world)]
+    for company in read_demo(state).companies:
+        parts += [Text(f"\nSign in as somebody of {company.name}", style="bold"), _people(company)]
+    parts += [Text("\nTry next", style="bold"), _ideas(world)]
+    trust = "Browsers warn until they know this world's own authority; `moonbow trust` installs it."
+    parts.append(Text(f"\n{trust}\nIt is {state}/pki/ca.crt.", style="dim"))
+    return Panel(Group(*parts), title=f"{world.name} is up after {seconds:.1f} s", border_style="green", expand=False)
+
+
+def _places(world: World) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for place in world.places:
+        table.add_row(place.name, f"[cyan]{place_url(world, place)}[/]")
+    return table
+
+
+def _people(company: Company) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for person in company.people:
+        role = f"[dim]{person.role}, {person.region}[/]"
+        table.add_row(person.name, f"[cyan]{person.login}[/]", person.password, role)
+    return table
+
+
+def _ideas(world: World) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    site, regions = world.sites()[0].site.name, list(world.regions)
+    ideas = [("moonbow status", "everything that runs, and who is connected"), (f"moonbow kill {site}", "lose a site")]
+    ideas.append((f"moonbow start {site}", "and get it back"))
+    if len(regions) > 1:
+        ideas.append((f"moonbow cut {regions[0]} {regions[1]}", "part two regions; `heal` joins them"))
+    ideas.append(("moonbow explain 194.2.0.1", "why a client gets the doors it gets"))
+    ideas.append(("moonbow drill list", "what can be broken on purpose to check the laws"))
+    for command, meaning in ideas:
+        table.add_row(f"[cyan]{command}[/]", f"[dim]{meaning}[/]")
+    return table
