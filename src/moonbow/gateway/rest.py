@@ -50,7 +50,7 @@ class Directory(Protocol):
         self, org: str, query: str, cursor: str | None, limit: int
     ) -> tuple[list[values.Person], str | None, list[str]]: ...
     async def names(self, ids: Sequence[str]) -> dict[str, str]: ...
-    async def person(self, ident: str) -> values.Person | None: ...
+    async def colleagues(self, org: str, ids: Sequence[str]) -> dict[str, values.Person]: ...
     async def company_name(self, org: str) -> str: ...
     async def add_person(self, claims: Any, wanted: wire.NewPerson) -> values.Person: ...
     async def change_person(self, claims: Any, person: str, wanted: wire.ChangePerson) -> values.Person: ...
@@ -156,11 +156,11 @@ async def sign_out_everywhere(claims: Any, house: House) -> None:
 @get("/v1/me", tags=["people"])
 async def me(claims: Any, house: House) -> wire.Me:
     """Who I am, where what I write rests, and who serves me now."""
-    person = await house.directory.person(claims.sub)
-    if person is None:
+    found = await house.directory.colleagues(claims.org, [claims.sub])
+    if claims.sub not in found:
         raise Refused("person_unknown", "this person is no longer here", status=404)
     return wire.Me(
-        person=person,
+        person=found[claims.sub],
         company_name=await house.directory.company_name(claims.org),
         region_title=house.regions[home(claims.sub)],
         served_by=house.served_by,
@@ -394,7 +394,7 @@ async def require_colleagues(house: House, org: str, people: Sequence[str]) -> N
     """Refuse people who are not of the asker's company, or whose region cannot say so now."""
     if not people:
         return
-    found = await house.directory.names(people)
+    found = await house.directory.colleagues(org, people)
     for person in people:
         if person not in found:
             raise Refused("person_unknown", f"there is no colleague {person}", status=404, place="$.members")

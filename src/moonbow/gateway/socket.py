@@ -63,7 +63,7 @@ class Devices(Protocol):
     def connected(self, person: str, session: str, state: str) -> None: ...
     def changed(self, session: str, state: str) -> None: ...
     def disconnected(self, session: str) -> None: ...
-    async def states(self, people: list[str]) -> list[values.Presence]: ...
+    async def watch(self, session: str, people: list[str]) -> list[values.Presence]: ...
 
 
 class Hub:
@@ -390,7 +390,7 @@ class Socket(WSListener):
             self.hub.spawn(self._show_watched(people), self)
 
     async def _show_watched(self, people: list[str]) -> None:
-        for presence in await self.hub.devices.states(people):
+        for presence in await self.hub.devices.watch(self.ident, people):
             self.send(encode(presence))
 
     # -- writing ---------------------------------------------------------------------------------------------------
