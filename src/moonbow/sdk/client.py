@@ -102,8 +102,11 @@ class Client:
         try:
             await self.stream.stop()
         finally:
-            try:
-                await self._tasks.__aexit__(kind, error, trace)
+            try:  # the program's own error goes on as it is; only a cancellation may be the group's own doing
+                if kind is not None and issubclass(kind, asyncio.CancelledError):
+                    await self._tasks.__aexit__(kind, error, trace)
+                else:
+                    await self._tasks.__aexit__(None, None, None)
             finally:
                 await self.rest.close()
 

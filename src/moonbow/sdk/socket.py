@@ -67,6 +67,16 @@ class Socket(WSListener):
                 self.transport.send_close()
             self.transport.disconnect(graceful=not rude)
 
+    async def wait_closed(self, within_s: float) -> None:
+        """Wait until it is gone, and drop it if that takes too long."""
+        if (transport := self.transport) is None:
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await transport.wait_disconnected()
+        except (TimeoutError, WSError):
+            transport.disconnect(graceful=False)
+
 
 class DialRefused(Unavailable):
     """The door answered the upgrade with an HTTP status."""

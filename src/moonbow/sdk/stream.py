@@ -20,6 +20,7 @@ from .socket import DialRefused, Socket, dial
 EVENTS_MAX = 10_000  # waiting for the program; beyond it the socket is left until half of them are taken
 SLACK = 1_100  # one frame may become several events, at most one a stream
 FATES_MAX = 1_000
+CLOSE_S = 0.5  # for the other side to close in order
 
 Renewal = Callable[[], Awaitable[tuple[str, float]]]
 Doors = Callable[[], Awaitable[list[Door]]]
@@ -39,6 +40,7 @@ class Stream:
         self.acks: dict[str, Future[Posted]] = {}
         self.fates: dict[str, Future[Posted]] = {}
         self._sockets: dict[int, Socket] = {}
+        self._leaving: set[Socket] = set()
         self._busy: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -54,15 +56,10 @@ class Stream:
         self._do(self.core.stop("closed", "closed by the program"))
         for task in list(self._busy):
             task.cancel()
-        for socket in list(self._sockets.values()):
-            if socket.transport is not None:
-                try:
-                    async with asyncio.timeout(0.5):
-                        await socket.transport.wait_disconnected()
-                except TimeoutError:
-                    socket.close(rude=True)
         if self._timer is not None:
             self._timer.cancel()
+        for socket in list(self._leaving):
+            await socket.wait_closed(CLOSE_S)
 
     def post(self, post: Post) -> Future[Posted]:
         """Send `post`; the future holds its first answer, whichever socket brings it."""
@@ -112,6 +109,9 @@ class Stream:
         self._sockets.pop(sock, None)
         self._do(self.core.closed(sock, code, reason, self.now()))
 
+    def _left(self, socket: Socket, code: int, reason: str) -> None:
+        self._leaving.discard(socket)
+
     # -- doing ------------------------------------------------------------------------------------------------------
     def _do(self, commands: list[Command]) -> None:
         for command in commands:
@@ -127,7 +127,8 @@ class Stream:
                     self._begin(self._dial(sock, door))
                 case Close(sock, rude):
                     if (socket := self._sockets.pop(sock, None)) is not None:
-                        socket.on_closed = _nobody_listens
+                        socket.on_closed = partial(self._left, socket)
+                        self._leaving.add(socket)
                         socket.close(rude)
                 case Renew():
                     self._begin(self._renew())
@@ -211,7 +212,3 @@ class Stream:
 
 async def _run(work: Awaitable[None]) -> None:
     await work
-
-
-def _nobody_listens(code: int, reason: str) -> None:
-    """A socket that was left has nothing more to say."""
