@@ -85,6 +85,17 @@ def test_three_missed_probes_in_a_row_are_a_hang_and_not_one_less() -> None:
     assert judge(note_probe(record, "silent", 9.0), 9.0).replace
 
 
+def test_a_miss_of_a_late_prober_does_not_count() -> None:
+    assert note_probe(Record(0.0), "silent", 9.0, took_s=5.0).missed == 0
+    assert note_probe(Record(0.0), "silent", 9.0, took_s=1.0).missed == 1
+
+
+def test_nobody_is_replaced_while_most_are_silent() -> None:
+    record = Record(0.0, ready_at=1.0, missed=MISSED_MAX)
+    assert judge(record, 9.0, silent_ratio=0.5).replace
+    assert not judge(record, 9.0, silent_ratio=0.51).replace
+
+
 def test_a_process_that_never_gets_ready_is_replaced_after_its_time() -> None:
     record = note_probe(Record(10.0), "alive", 11.0)
     assert not judge(record, 10.0 + START_S).replace

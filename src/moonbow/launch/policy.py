@@ -21,7 +21,9 @@ from .links import place_address, plan_links
 PROBE_INTERVAL_S = 1.0
 PROBE_S = 1.0  # to answer one probe
 MISSED_MAX = 3  # probes in a row before a process counts as hung
-START_S = 20.0  # to become ready for the first time
+START_S = 60.0  # to become ready for the first time
+LATE_S = 0.5  # a probe that ended this long after its time was up says more about the prober
+SILENT_RATIO_MAX = 0.5  # of all processes: when more are silent, the machine is short of time, not its processes
 GOOD_CONDUCT_S = 30.0  # without failure, after which earlier failures are forgotten
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 10.0
 TERM_S = 3.0  # between SIGTERM and SIGKILL
@@ -185,21 +187,26 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def note_probe(record: Record, health: Health, now: float) -> Record:
-    """The record after one probe."""
+def note_probe(record: Record, health: Health, now: float, took_s: float = 0.0) -> Record:
+    """The record after one probe that took `took_s`; a miss counts only if the prober itself was in time."""
     if health == "silent":
-        return record._replace(missed=record.missed + 1)
+        return record if took_s > PROBE_S + LATE_S else record._replace(missed=record.missed + 1)
     ready_at = now if record.ready_at is None and health == "ready" else record.ready_at
     return record._replace(missed=0, ready_at=ready_at)
 
 
-def judge(record: Record, now: float) -> Verdict:
-    """Whether a living process hangs: three probes in a row unanswered, or not ready in time after its start."""
+def judge(record: Record, now: float, silent_ratio: float = 0.0) -> Verdict:
+    """Whether a living process hangs: three probes in a row unanswered, or not ready in time after its start.
+
+    `silent_ratio` is the part of all processes that missed their last probe.
+    """
     if record.ready_at is None:
         if now - record.started_at > START_S:
             return Verdict(True, f"was not ready within {START_S:.0f} s of its start")
         return Verdict(False, "is starting")
     if record.missed >= MISSED_MAX:
+        if silent_ratio > SILENT_RATIO_MAX:
+            return Verdict(False, "is silent, like most: the machine is overloaded")
         return Verdict(True, f"hangs: {record.missed} probes in a row were not answered")
     return Verdict(False, "is well" if not record.missed else f"missed {record.missed} of {MISSED_MAX} probes")
 

@@ -32,7 +32,7 @@ from .seed import seed_demo
 from .state import Overrides, prepare_state, write_overrides
 from .supervisor import Change, Keeper, Supervisor
 
-READY_S = 60.0  # for a whole world; usually it takes 5 to 15 s
+READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
 DRAIN_S = 10.0  # for the people of a site to go elsewhere
 STATUS_S = 1.0  # for one gateway to say how many people it has
 DRAIN_LOOK_S = 0.1

@@ -195,7 +195,7 @@ class Supervisor:
                 began = time.monotonic()
                 await self._probe(keeper)
                 probed_s = time.monotonic() - began
-                verdict = judge(keeper.record, time.monotonic())
+                verdict = judge(keeper.record, time.monotonic(), self._silent_ratio())
                 if verdict.replace and not ended.done():
                     child.send(signal.SIGKILL)
                     await ended
@@ -205,8 +205,10 @@ class Supervisor:
             ended.cancel()
 
     async def _probe(self, keeper: Keeper) -> None:
+        began = time.monotonic()
         health = await ask_health(keeper.spec.probe)
-        keeper.record = note_probe(keeper.record, health, time.monotonic())
+        now = time.monotonic()
+        keeper.record = note_probe(keeper.record, health, now, now - began)
         if keeper.record.ready_at is None:
             return
         if health == "ready":
@@ -221,6 +223,11 @@ class Supervisor:
             if keeper.child is not None and keeper.child.running:
                 return keeper.child.group
         return None
+
+    def _silent_ratio(self) -> float:
+        """Which part of the processes that were ready once missed their last probe."""
+        known = [keeper.record for keeper in self.keepers.values() if keeper.wanted and keeper.record.ready_at]
+        return sum(record.missed > 0 for record in known) / max(2, len(known))
 
     def _states(self) -> dict[str, State]:
         return {key: keeper.state for key, keeper in self.keepers.items()}
