@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from moonbow.balancer.policy import followed_files
+
 Files = Mapping[str, Any]
 
 
@@ -21,20 +23,20 @@ def _lines(files: Files) -> Iterator[str]:
     for cluster in files["cds.json"]["resources"]:
         policy = cluster["load_balancing_policy"]["policies"][0]["typed_extension_config"]["name"].rpartition(".")[2]
         yield f"cluster {cluster['name']} {policy}"
-        assignment = files[f"eds-{cluster['name']}.json"]["resources"][0]
+        assignment = cluster.get("load_assignment") or files[f"eds-{cluster['name']}.json"]["resources"][0]
         for locality in assignment["endpoints"]:
             for endpoint in locality["lb_endpoints"]:
                 found = [f"p{locality['priority']}", locality["locality"]["zone"], _address(endpoint["endpoint"])]
                 found += [endpoint["health_status"]] if "health_status" in endpoint else []
                 yield f"  {' '.join(found)}"
     for table in ("door", "mesh"):
-        if f"rds-{table}.json" in files:
-            for home, routes in tables(files, table).items():
-                went: dict[str, int] = {}
-                for route in routes:
-                    where = route["route"]["cluster"] if "route" in route else str(route["direct_response"]["status"])
-                    went[where] = went.get(where, 0) + 1
-                yield f"routes {table} {home}: " + ", ".join(f"{where} {count}" for where, count in went.items())
+        for home, routes in tables(files, table).items():
+            went: dict[str, int] = {}
+            for route in routes:
+                where = route["route"]["cluster"] if "route" in route else str(route["direct_response"]["status"])
+                went[where] = went.get(where, 0) + 1
+            yield f"routes {table} {home}: " + ", ".join(f"{where} {count}" for where, count in went.items())
+    yield f"follows {len(followed_files(files))} files"
 
 
 def tokens(files: Files) -> Any:
@@ -43,11 +45,16 @@ def tokens(files: Files) -> Any:
 
 
 def tables(files: Files, name: str) -> dict[str, list[Any]]:
-    """The lists of routes by home; `-` for requests without one."""
-    matcher = files[f"rds-{name}.json"]["resources"][0]["virtual_hosts"][0]["matcher"]
-    by_home = matcher.get("matcher_tree", {}).get("exact_match_map", {}).get("map", {})
-    found = {home: match["action"]["typed_config"]["routes"] for home, match in by_home.items()}
-    return {**found, "-": matcher["on_no_match"]["action"]["typed_config"]["routes"]}
+    """The lists of routes of listener `door` or `mesh` by home, `-` for requests without one; empty for no listener."""
+    for listener in files["lds.json"]["resources"]:
+        if listener["name"] == name:
+            manager = listener["filter_chains"][0]["filters"][-1]["typed_config"]
+            table = manager.get("route_config") or files["rds-door.json"]["resources"][0]
+            matcher = table["virtual_hosts"][0]["matcher"]
+            by_home = matcher.get("matcher_tree", {}).get("exact_match_map", {}).get("map", {})
+            found = {home: match["action"]["typed_config"]["routes"] for home, match in by_home.items()}
+            return {**found, "-": matcher["on_no_match"]["action"]["typed_config"]["routes"]}
+    return {}
 
 
 def _address(found: Any) -> str:

@@ -56,7 +56,7 @@ def test_always_what_is_written_once_depends_on_the_world_alone(
     plain = compile_door(WORLD, ref, 0, WELL, {}, STATE)
     other = compile_door(WORLD, ref, 0, health, keys, STATE)
     assert plain.keys() == other.keys()
-    for name in ("lds.json", "bootstrap.json", "cds.json", "sds-door.json", "sds-site.json", "sds-mesh-ca.json"):
+    for name in ("lds.json", "bootstrap.json", "cds.json", "sds-door.json", "sds-site.json"):
         assert plain[name] == other[name], name
 
 
@@ -93,11 +93,10 @@ def test_always_health_of_a_site_is_its_own_gateways(ref: SiteRef, health: SiteH
         refuses = health.refuses(ref.site.name)
         assert probe["direct_response"]["status"] == (503 if refuses else 200)
         return
-    for name in ("own-rest", "own-stream"):
-        found = files[f"eds-{name}.json"]["resources"][0]["endpoints"]
-        assert [locality["locality"]["zone"] for locality in found] == [ref.site.name]
-        states = {endpoint.get("health_status") for endpoint in found[0]["lb_endpoints"]}
-        assert states == ({"DRAINING"} if health.refuses(ref.site.name) else {None})
+    found = files["eds-own-rest.json"]["resources"][0]["endpoints"]
+    assert [locality["locality"]["zone"] for locality in found] == [ref.site.name]
+    states = {endpoint.get("health_status") for endpoint in found[0]["lb_endpoints"]}
+    assert states == ({"DRAINING"} if health.refuses(ref.site.name) else {None})
 
 
 def test_every_region_has_one_provider_for_each_source_and_trusts_its_own_keys_only() -> None:

@@ -26,6 +26,8 @@ def all_in_one(files: dict[str, Any]) -> dict[str, Any]:
     del boot["dynamic_resources"]
     secrets = [found[name]["resources"][0] for name in found if name.startswith("sds-")]
     for cluster in found["cds.json"]["resources"]:
+        if cluster["type"] == "STATIC":
+            continue
         assignment = found[f"eds-{cluster['name']}.json"]["resources"][0]
         del cluster["eds_cluster_config"]
         cluster["type"], cluster["load_assignment"] = "STATIC", {k: v for k, v in assignment.items() if k != "@type"}

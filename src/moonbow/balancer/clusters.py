@@ -1,4 +1,4 @@
-"""Whom a door sends requests to: clusters (written once) and their endpoints (written when health changes).
+"""Whom a door sends requests to: clusters, and the endpoints that change with the operator's word.
 
 Laws: this site's gateways come first and sister sites second; `own-*` clusters hold this site's gateways alone, and
 only they decide whether the site is healthy; a region's sites are tried nearest first; every hop to another site is
@@ -43,19 +43,21 @@ def compile_clusters(door: Door) -> Json:
 
 
 def compile_endpoints(door: Door, health: SiteHealth) -> dict[str, Json]:
-    """The EDS files, one per cluster."""
-    files: dict[str, list[Json]] = {}
-    if not door.is_edge:
-        for name, stream in ((LOCAL_REST, False), (LOCAL_STREAM, True), (OWN_REST, False), (OWN_STREAM, True)):
-            own = _locality(door.ref, 0, _own_gateways(door, health, stream=stream))
-            sisters = [_locality(ref, 1, _links(door, ref, health, mark=True)) for ref in door.sisters()]
-            files[name] = [own, *(sisters if name.startswith("local-") else [])]
-    for region in foreign_regions(door):
-        nearest = nearest_sites(door.world, region, door.ref)
-        files[region_cluster(region)] = [
-            _locality(ref, priority, _links(door, ref, health)) for priority, ref in enumerate(nearest)
-        ]
-    return {f"eds-{name}.json": resources(_assignment(name, found)) for name, found in files.items()}
+    """The EDS files: of clusters whose endpoints the operator's word changes.
+
+    Every file followed costs one of the few watchers that Linux gives a user.  Other sites of the mesh tell their own
+    health, so `own-stream` and regions are written with their clusters.
+    """
+    if door.is_edge:
+        return {}
+    found: list[Json] = []
+    for name, stream in ((LOCAL_REST, False), (LOCAL_STREAM, True)):
+        own = _locality(door.ref, 0, _own_gateways(door, health, stream=stream))
+        sisters = [_locality(ref, 1, _links(door, ref, health, mark=True)) for ref in door.sisters()]
+        found.append(_assignment(name, [own, *sisters]))
+    found.append(_assignment(OWN_REST, [_locality(door.ref, 0, _own_gateways(door, health, stream=False))]))
+    kind = "config.endpoint.v3.ClusterLoadAssignment"
+    return {f"eds-{one['cluster_name']}.json": resources(typed(kind, **one)) for one in found}
 
 
 def _own_services(rest: Policy, stream: Policy) -> tuple[tuple[str, Policy], ...]:
@@ -72,53 +74,58 @@ def _gateways(door: Door, name: str, policy: Policy) -> Json:
         common_http_protocol_options={"idle_timeout": f"{GATEWAY_IDLE_S}s"},
         explicit_http_config={"http_protocol_options": {}},
     )
-    matches = [
-        {
-            "name": "mesh",
-            "match": {"mesh": True},
-            "transport_socket": to_region(door, door.ref.region, "http/1.1"),
-        },
-        {
-            "name": "gateway",
-            "match": {},
-            "transport_socket": extension(
-                "envoy.transport_sockets.raw_buffer", "extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-            ),
-        },
-    ]
-    return {
-        **_cluster(door, name, "HTTP1", options),
+    found = {
+        **_cluster(name, "HTTP1", options, streams_max(door)),
         "load_balancing_policy": spread_of(policy),
-        "transport_socket_matches": matches,
         "common_lb_config": {"healthy_panic_threshold": {"value": 1 if name.startswith("local-") else 0}},
     }
+    if name == OWN_STREAM:
+        own = _locality(door.ref, 0, _own_gateways(door, SiteHealth(), stream=True))
+        return {**found, "type": "STATIC", "load_assignment": _assignment(name, [own])}
+    followed = {"type": "EDS", "eds_cluster_config": {"eds_config": source(door, f"eds-{name}.json")}}
+    if name == OWN_REST:
+        return {**found, **followed}
+    raw = "extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+    to_sisters = to_region(door, door.ref.region, "http/1.1")
+    matches = [
+        {"name": "mesh", "match": {"mesh": True}, "transport_socket": to_sisters},
+        {"name": "gateway", "match": {}, "transport_socket": extension("envoy.transport_sockets.raw_buffer", raw)},
+    ]
+    return {**found, **followed, "transport_socket_matches": matches}
 
 
 def _region(door: Door, region: str) -> Json:
     """HTTP/2 over mutual TLS; WebSockets are extended CONNECT streams in it (RFC 8441)."""
     http2 = {"allow_connect": True, "connection_keepalive": {"interval": "10s", "timeout": "3s"}}
     options = typed(_HTTP, explicit_http_config={"http2_protocol_options": http2})
+    nearest = enumerate(nearest_sites(door.world, region, door.ref))
+    sites = [_locality(ref, priority, _links(door, ref, SiteHealth())) for priority, ref in nearest]
+    name = region_cluster(region)
     return {
-        **_cluster(door, region_cluster(region), "HTTP2", options),
+        **_cluster(name, "HTTP2", options, streams_max(door)),
+        "type": "STATIC",
+        "load_assignment": _assignment(name, sites),
         "load_balancing_policy": spread_of("round_robin"),
         "transport_socket": to_region(door, region, "h2"),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
     }
 
 
-def _cluster(door: Door, name: str, codec: str, options: Json) -> Json:
-    streams_max = CONNECTIONS_PER_CLIENT * sum(ref.site.capacity for ref in door.world.sites())
+def streams_max(door: Door) -> int:
+    """Streams and requests to one cluster at once: what the whole world's clients could ask for."""
+    return CONNECTIONS_PER_CLIENT * sum(ref.site.capacity for ref in door.world.sites())
+
+
+def _cluster(name: str, codec: str, options: Json, most: int) -> Json:
     return typed(
         "config.cluster.v3.Cluster",
         name=name,
-        type="EDS",
         connect_timeout="0.5s",
         per_connection_buffer_limit_bytes=BUFFER_BYTES,
-        eds_cluster_config={"eds_config": source(door, f"eds-{name}.json")},
         ignore_health_on_host_removal=True,
         health_checks=[_probe(codec)],
         outlier_detection=_ejection(),
-        circuit_breakers={"thresholds": [_bounds(streams_max)]},
+        circuit_breakers={"thresholds": [_bounds(most)]},
         typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
     )
 
@@ -156,23 +163,19 @@ def _ejection() -> Json:
     }
 
 
-def _bounds(streams_max: int) -> Json:
+def _bounds(most: int) -> Json:
     """Limits of a cluster; every request may be tried again, since a dead site fails all of them at once."""
     return {
-        "max_connections": streams_max,
-        "max_requests": streams_max,
+        "max_connections": most,
+        "max_requests": most,
         "max_pending_requests": 1024,
         "retry_budget": {"budget_percent": {"value": 100}, "min_retry_concurrency": 100},
     }
 
 
 def _assignment(name: str, localities: list[Json]) -> Json:
-    return typed(
-        "config.endpoint.v3.ClusterLoadAssignment",
-        cluster_name=name,
-        endpoints=localities,
-        policy={"overprovisioning_factor": 140},
-    )
+    """140: a priority that loses more than two sevenths of its endpoints passes the rest of its share on."""
+    return {"cluster_name": name, "endpoints": localities, "policy": {"overprovisioning_factor": 140}}
 
 
 def _locality(ref: SiteRef, priority: int, endpoints: list[Json]) -> Json:

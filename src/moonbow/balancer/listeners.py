@@ -29,6 +29,7 @@ from .model import (
 )
 from .policies import SESSION_FILTER
 from .replies import compile_mesh_replies, compile_replies
+from .routes import compile_mesh_routes
 from .tls import for_clients, for_other_sites
 from .tokens import FILTER as TOKEN_FILTER
 from .tokens import TYPE as TOKEN_TYPE
@@ -104,6 +105,7 @@ def _clients(door: Door) -> Json:
         door,
         "door",
         filters,
+        rds={"route_config_name": "door", "config_source": source(door, "rds-door.json")},
         use_remote_address=True,
         internal_address_config={"cidr_ranges": []},
         early_header_mutation_extensions=[_foreign_headers()],
@@ -118,6 +120,7 @@ def _other_sites(door: Door) -> Json:
         door,
         "mesh",
         [*_health(door), *_last()],
+        route_config=compile_mesh_routes(door),
         use_remote_address=False,
         skip_xff_append=True,
         upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}],
@@ -130,7 +133,6 @@ def _manager(door: Door, name: str, filters: list[Json], **more: object) -> Json
     fields: Json = {
         "stat_prefix": name,
         "codec_type": "AUTO",
-        "rds": {"route_config_name": name, "config_source": source(door, f"rds-{name}.json")},
         "http_filters": filters,
         "access_log": compile_log(door, name),
         "upgrade_configs": [{"upgrade_type": "websocket", "enabled": False}],

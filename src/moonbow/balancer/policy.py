@@ -1,13 +1,14 @@
 """From world, health and keys to the files of one door: the whole compilation, without any I/O.
 
-Laws: equal input gives equal files, so that only what changed is written; `lds.json` and `bootstrap.json` depend on the
-world alone; a file is written after all that it names (`write_order`).
+Laws: equal input gives equal files, so that only what changed is written; `lds.json`, `cds.json` and `bootstrap.json`
+depend on the world alone; a file is written after all that it names (`write_order`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from moonbow.world import SiteRef, World
 
@@ -35,7 +36,7 @@ def compile_door(
         "ecds-tokens.json": compile_tokens(door, keys),
         **compile_endpoints(door, health),
         "cds.json": compile_clusters(door),
-        **compile_routes(door, health),
+        "rds-door.json": compile_routes(door, health),
         "lds.json": compile_listeners(door),
         "bootstrap.json": compile_bootstrap(door),
     }
@@ -45,6 +46,25 @@ def compile_door(
 def write_order(names: Iterable[str]) -> list[str]:
     """Names of files so that each comes after those it refers to; Envoy does not heal a reference to a late file."""
     return sorted(names, key=lambda name: (next(i for i, head in enumerate(_ORDER) if name.startswith(head)), name))
+
+
+def followed_files(files: Mapping[str, Json]) -> frozenset[str]:
+    """What Envoy will watch: its files, and the certificates they name.  Each costs the user an inotify instance."""
+    return frozenset(path for content in files.values() for path in _paths(content))
+
+
+def _paths(found: object) -> Iterator[str]:
+    if isinstance(found, dict):
+        for name, value in cast("Json", found).items():
+            if name == "path_config_source":
+                yield value["path"]
+            elif name == "certificate_chain":
+                yield value["filename"]
+            else:
+                yield from _paths(value)
+    elif isinstance(found, list):
+        for value in cast("list[object]", found):
+            yield from _paths(value)
 
 
 def plan_writes(wanted: Mapping[str, bytes], written: Mapping[str, bytes]) -> tuple[tuple[str, bytes], ...]:

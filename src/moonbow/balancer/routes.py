@@ -55,12 +55,9 @@ _HEADERS = {
 }
 
 
-def compile_routes(door: Door, health: SiteHealth) -> dict[str, Json]:
-    """The RDS files; an edge has no mesh table."""
-    files = {"rds-door.json": resources(_door_table(door, health))}
-    if not door.is_edge:
-        files["rds-mesh.json"] = resources(_mesh_table(door))
-    return files
+def compile_routes(door: Door, health: SiteHealth) -> Json:
+    """The RDS file of the public listener."""
+    return resources(typed("config.route.v3.RouteConfiguration", **_door_table(door, health)))
 
 
 def _door_table(door: Door, health: SiteHealth) -> Json:
@@ -83,10 +80,11 @@ def _door_table(door: Door, health: SiteHealth) -> Json:
         ],
         "response_headers_to_remove": ["x-envoy-upstream-service-time", LOAD_HEADER, ELSEWHERE_HEADER],
     }
-    return typed("config.route.v3.RouteConfiguration", name="door", virtual_hosts=[host])
+    return {"name": "door", "virtual_hosts": [host]}
 
 
-def _mesh_table(door: Door) -> Json:
+def compile_mesh_routes(door: Door) -> Json:
+    """The route table of the mesh listener, which depends on the world alone and lies in the listener."""
     served = _table(door, door.ref.region, SiteHealth(), OWN_REST, OWN_STREAM)
     astray = [{"name": "astray", "match": {"prefix": "/"}, "direct_response": {"status": 421}}]
     others = {region: astray for region in door.regions() if region != door.ref.region}
@@ -96,7 +94,7 @@ def _mesh_table(door: Door) -> Json:
         "matcher": _by_home(others, served),
         "response_headers_to_remove": ["x-envoy-upstream-service-time"],
     }
-    return typed("config.route.v3.RouteConfiguration", name="mesh", virtual_hosts=[host])
+    return {"name": "mesh", "virtual_hosts": [host]}
 
 
 def _by_home(tables: dict[str, list[Json]], otherwise: list[Json]) -> Json:

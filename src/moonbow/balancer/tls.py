@@ -1,7 +1,7 @@
 """Certificates and TLS of the doors: TLS 1.2 or later for clients, mutual TLS 1.3 between sites.
 
-Law: only the validation context that lies in the listener or cluster names whom to trust.  Envoy adds up the names of a
-secret and of that context, so a secret holds the authority alone.
+Law: whom to trust is named beside the authority, in one validation context.  Were the authority a secret, Envoy would
+add up the names in both, and either would do.
 """
 
 from __future__ import annotations
@@ -22,28 +22,18 @@ _MESH_ONLY = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_v
 
 
 def compile_secrets(door: Door) -> dict[str, Json]:
-    """The SDS files: what the door shows to clients, what the site proves to others, and whom it believes.
-
-    Envoy reads the certificates again when a file is renamed inside their folder.
-    """
-    pki = door.state / "pki"
+    """The SDS files: what the door shows to clients, and what the site proves to others."""
 
     def pair(name: str, stem: str) -> Json:
         found = {
-            "certificate_chain": {"filename": str(pki / f"{stem}.crt")},
-            "private_key": {"filename": str(pki / f"{stem}.key")},
-            "watched_directory": {"path": str(pki)},
+            "certificate_chain": {"filename": str(door.state / "pki" / f"{stem}.crt")},
+            "private_key": {"filename": str(door.state / "pki" / f"{stem}.key")},
         }
         return resources(typed(_SOCKETS + "Secret", name=name, tls_certificate=found))
 
-    authority = {
-        "trusted_ca": {"filename": str(pki / "mesh-ca.crt")},
-        "watched_directory": {"path": str(pki)},
-    }
     return {
         "sds-door.json": pair("door", "door"),
         "sds-site.json": pair("site", f"mesh-{door.ref.site.name}"),
-        "sds-mesh-ca.json": resources(typed(_SOCKETS + "Secret", name="mesh-ca", validation_context=authority)),
     }
 
 
@@ -84,8 +74,8 @@ def _mesh_context(door: Door, trusted: list[Json], protocols: list[str]) -> Json
         "tls_params": _MESH_ONLY,
         "alpn_protocols": protocols,
         "tls_certificate_sds_secret_configs": [secret(door, "site")],
-        "combined_validation_context": {
-            "default_validation_context": {"match_typed_subject_alt_names": names},
-            "validation_context_sds_secret_config": secret(door, "mesh-ca"),
+        "validation_context": {
+            "trusted_ca": {"filename": str(door.state / "pki" / "mesh-ca.crt")},
+            "match_typed_subject_alt_names": names,
         },
     }
