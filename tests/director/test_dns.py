@@ -223,6 +223,15 @@ def trailing(packet: bytearray) -> None:
     packet.extend(b"junk")
 
 
+def long_label(packet: bytearray) -> None:
+    packet[12:12] = bytes([64]) + b"x" * 64
+
+
+def inside_a_label() -> dns.message.Message:
+    """The zone's bytes at the end of a name of one label: not below the zone."""
+    return dns.message.make_query(dns.name.Name([b"x\x07moonbow\x09localhost", b""]), "A")
+
+
 @pytest.mark.parametrize(
     ("packet", "rcode"),
     [
@@ -234,6 +243,8 @@ def trailing(packet: bytearray) -> None:
         (edited(two_questions), dns.rcode.FORMERR),
         (edited(pointer), dns.rcode.FORMERR),
         (edited(trailing), dns.rcode.FORMERR),
+        (edited(long_label), dns.rcode.FORMERR),
+        (inside_a_label().to_wire(), dns.rcode.REFUSED),
         (dns.message.make_query(ZONE, "A", use_edns=1).to_wire(), dns.rcode.BADVERS),
     ],
 )

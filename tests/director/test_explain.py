@@ -8,6 +8,8 @@ from rich.console import Console
 from moonbow.base.errors import ConfigError
 from moonbow.director.addresses import Ranges, encode
 from moonbow.director.explain import draw, explain, work_out
+from moonbow.director.pages import order_doors
+from moonbow.director.snapshot import take_snapshot
 from moonbow.world import World
 
 
@@ -32,6 +34,20 @@ def test_a_tree_tells_the_whole_story(laptop: World, ranges: Ranges) -> None:
     assert text.index("paris (emea)") < text.index("tokyo (apac)")
     assert "the region was asked for → region apac" in drawn(laptop, ranges, "194.2.0.1", "apac")
     assert "no known country" in drawn(laptop, ranges, "240.0.0.1")
+
+
+def test_clients_spread_over_equal_sites_and_over_their_doors(laptop: World, ranges: Ranges) -> None:
+    snapshot = take_snapshot(laptop, ranges)
+    lists = [order_doors(snapshot, f"240.0.0.{number}", None) for number in range(64)]
+    assert {found[0].address for found in lists} == {
+        "127.110.1.11",
+        "127.110.1.12",
+        "127.110.2.11",
+        "127.110.2.12",
+    }
+    for found in lists:
+        assert len({door.address for door in found}) == 9
+        assert {door.site for door in found[:4]} == {"paris", "frankfurt"}
 
 
 def test_a_question_without_sense_is_the_operators_to_mend(laptop: World, ranges: Ranges) -> None:

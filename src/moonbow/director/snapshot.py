@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ def list_doors(snapshot: Snapshot, address: Address, sites: Sequence[str]) -> li
     for name in sites:
         ref = snapshot.world.site(name)
         numbers = doors_of(snapshot.health[name])
-        turn = int(address) % len(numbers)
+        turn = (_spread(address) >> 16) % len(numbers)
         for number in numbers[turn:] + numbers[:turn]:
             ip = door_address(snapshot.world, ref, number)
             doors.append(Door(site=name, region=ref.region, city=ref.site.city, url=url, address=ip, port=Ports.DOOR))
@@ -85,9 +86,14 @@ def list_doors(snapshot: Snapshot, address: Address, sites: Sequence[str]) -> li
 
 def spread_sites(decision: Decision, address: Address) -> tuple[str, ...]:
     """All usable sites, best first; those of equal nearness at the head are turned by the address."""
-    turn = int(address) % len(decision.answer)
+    turn = _spread(address) % len(decision.answer)
     head = decision.answer[turn:] + decision.answer[:turn]
     return head + tuple(name for name in decision.ordered if name not in head)
+
+
+def _spread(address: Address) -> int:
+    """A number that is always the same for an address, and evenly spread over addresses."""
+    return int.from_bytes(blake2b(address.packed, digest_size=8).digest(), "big")
 
 
 def door_url(world: World, address: Address) -> str:

@@ -177,7 +177,7 @@ class _Line(asyncio.Protocol):
             self._settle(error)
             self.abort()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set()
         self._settle(ConnectionResetError())
 

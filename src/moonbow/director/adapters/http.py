@@ -66,7 +66,7 @@ class _Talk(asyncio.Protocol):
         self._server.talks.add(self)
         self._rearm()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._idle is not None:
             self._idle.cancel()
         self._server.talks.discard(self)

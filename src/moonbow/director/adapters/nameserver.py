@@ -167,7 +167,7 @@ class _Stream(asyncio.Protocol):
             self._transport.resume_reading()
         self._work()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._idle is not None:
             self._idle.cancel()
         self._server.streams.discard(self)
