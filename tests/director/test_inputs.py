@@ -1,9 +1,10 @@
-"""Watched files: read when they change, and the last good value kept when they vanish or break."""
+"""Watched files, whose last good value is kept when they vanish or break; and what doors say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from moonbow.director.adapters.doors import said
 from moonbow.director.adapters.inputs import Watched, parse_overrides
 from moonbow.director.model import Overrides
 from moonbow.launch.state import Overrides as Written
@@ -36,3 +37,12 @@ def test_the_last_good_word_stays(tmp_path: Path) -> None:
     assert watched.poll()
     assert not watched.trouble
     assert watched.value == Overrides(down=frozenset({"tokyo"}))
+
+
+def test_what_a_door_says_is_kept_short_and_printable() -> None:
+    assert said(b"draining\n") == "draining"
+    assert said(b'{"type": "about:blank", "title": "Not reachable", "status": 503}') == "Not reachable"
+    assert said(b'{"title": "Not reachable", "code": "home_unreachable"}') == "home_unreachable"
+    assert said(b"\x1b[31m" + b"x" * 4_000) == "[31m" + "x" * 55
+    assert said(b"[1]") == "[1]"
+    assert said(b"") == ""

@@ -6,12 +6,14 @@ A kept connection costs one small exchange per probe, and its end is noticed at 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import httptools
+import msgspec
 
 ANSWER_BYTES_MAX = 4_096
 CONFIRM_S = 0.05  # a refused door is asked again after this, before it is believed
@@ -144,6 +146,20 @@ def _words(error: Exception) -> str:
     return (getattr(error, "strerror", None) or type(error).__name__).lower()
 
 
+class _Problem(msgspec.Struct):
+    code: str = ""
+    title: str = ""
+
+
+def said(body: bytes) -> str:
+    """What an answer says, in a few printable words: the code or title of a problem (RFC 9457), else its beginning."""
+    text = body.decode("ascii", "replace")
+    with contextlib.suppress(msgspec.MsgspecError):
+        problem = msgspec.json.decode(body, type=_Problem)
+        text = problem.code or problem.title
+    return "".join(letter for letter in text.strip()[:60] if letter.isprintable())
+
+
 class _Line(asyncio.Protocol):
     """One kept connection: a question at a time."""
 
@@ -155,7 +171,7 @@ class _Line(asyncio.Protocol):
         self._body = b""
 
     async def ask(self, request: bytes) -> tuple[int, str]:
-        """(status, first words of the body); `ConnectionError` if the door goes away."""
+        """(status, the body in a few words); `ConnectionError` if the door goes away."""
         if self._transport is None or self.lost.is_set():
             raise ConnectionResetError
         self._body = b""
@@ -189,8 +205,7 @@ class _Line(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._answer is not None and not self._answer.done():
-            words = "".join(letter for letter in self._body[:60].decode("ascii", "replace") if letter.isprintable())
-            self._answer.set_result((self._parser.get_status_code(), words))
+            self._answer.set_result((self._parser.get_status_code(), said(self._body)))
         if not self._parser.should_keep_alive():
             self.lost.set()
             if self._transport is not None:
