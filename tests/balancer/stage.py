@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from moonbow.balancer.adapters.envoy import REJECTED, Admin
@@ -27,6 +28,7 @@ from moonbow.balancer.process import Balancer, door_argv, ready_url
 from moonbow.launch.links import plan_links
 from moonbow.launch.pki import ensure_pki
 from moonbow.launch.relay import Relay
+from moonbow.wire.values import Problem
 from moonbow.world import Ports, SiteRef, World, door_address, parse_world, site_address
 from support import eventually
 
@@ -76,9 +78,9 @@ class Answer:
 def problem(answer: Answer) -> tuple[int, str, bool]:
     """Status, code and `retryable` of an answer that must be an RFC 9457 problem."""
     assert answer.headers["content-type"] == "application/problem+json"
-    found = answer.json
-    assert found["status"] == answer.status
-    return found["status"], found["code"], found["retryable"]
+    found = msgspec.json.decode(answer.body, type=Problem)
+    assert found.status == answer.status
+    return found.status, found.code, found.retryable
 
 
 class Signer:

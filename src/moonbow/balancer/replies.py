@@ -6,12 +6,17 @@ An answer of a gateway is passed on untouched; this is for what Envoy refuses be
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+
+import msgspec
+
+from moonbow.wire.values import Problem
 
 from .model import ELSEWHERE_HEADER, HOME_HEADER, SIGN_IN_PATH, Json, SiteHealth
 from .xds import match_header, set_header, typed
 
 _METADATA = "moonbow"
+_TYPES = "https://moonbow.dev/problems/"
+_ANY_STATUS = -1  # stands for the status that Envoy gave
 _TITLES = {
     401: "A valid token is needed",
     404: "There is nothing here",
@@ -57,9 +62,10 @@ def compile_mesh_replies() -> Json:
 def _unreachable(where: Json, headers: dict[str, str] | None = None) -> list[Json]:
     """No gateway could be asked: of the person's home, or of the region that serves those without a token."""
     has_home = {"header_filter": {"header": {"name": HOME_HEADER, "present_match": True}}}
-    since = {"region": "%METADATA(ROUTE:moonbow:region)%", "since": "%METADATA(ROUTE:moonbow:since)%"}
-    home = _mapper(503, "home_unreachable", "Your home does not answer.", True, (where, has_home), headers, since)
-    region = _mapper(503, "region_unreachable", "The region does not answer.", True, (where,), headers, since)
+    home = _mapper(
+        503, "home_unreachable", "Your home does not answer.", True, (where, has_home), headers, of_region=True
+    )
+    region = _mapper(503, "region_unreachable", "The region does not answer.", True, (where,), headers, of_region=True)
     return [home, region]
 
 
@@ -70,38 +76,48 @@ def _mapper(
     retryable: bool = False,
     where: tuple[Json, ...] = (),
     headers: dict[str, str] | None = None,
-    more: Mapping[str, str] | None = None,
+    of_region: bool = False,
 ) -> Json:
     """Turn answers that pass every filter of `where`, or have this status if it names none, into a problem."""
-    filters = [*where] if more else [_status("EQ", status), *where]
-    problem = {
-        "type": "about:blank",
-        "title": _TITLES[status],
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "retryable": retryable,
-        **(more or {}),
-    }
+    filters = [*where] if of_region else [_status("EQ", status), *where]
+    retry_after = (headers or {}).get("retry-after")
+    problem = Problem(
+        type=_TYPES + code,
+        title=_TITLES[status],
+        status=status,
+        code=code,
+        detail=detail,
+        retryable=retryable,
+        retry_after_s=float(retry_after) if retry_after else None,
+        region="%METADATA(ROUTE:moonbow:region)%" if of_region else None,
+        since="%METADATA(ROUTE:moonbow:since)%" if of_region else None,
+    )
     added = [set_header(name, value) for name, value in (headers or {}).items()]
     return {
         "filter": filters[0] if len(filters) == 1 else {"and_filter": {"filters": filters}},
         "status_code": status,
         **({"headers_to_add": added} if added else {}),
-        "body_format_override": _text(json.dumps(problem)),
+        "body_format_override": _text(problem),
     }
 
 
 def _other() -> Json:
     """Anything else that is refused: the status is Envoy's."""
-    problem = {"type": "about:blank", "title": "Refused", "status": 0, "code": "refused", "retryable": False}
-    text = json.dumps(problem).replace('"status": 0', '"status": %RESPONSE_CODE%')
-    return {"filter": _status("GE", 400), "body_format_override": _text(text)}
+    problem = Problem(
+        type=_TYPES + "refused",
+        title="Refused",
+        status=_ANY_STATUS,
+        code="refused",
+        detail="The door does not take this request.",
+    )
+    return {"filter": _status("GE", 400), "body_format_override": _text(problem)}
 
 
-def _text(text: str) -> Json:
+def _text(problem: Problem) -> Json:
     """A body with substitutions.  `since` is JSON already, so it loses its quotes."""
+    text = msgspec.json.encode(problem).decode()
     text = text.replace('"%METADATA(ROUTE:moonbow:since)%"', "%METADATA(ROUTE:moonbow:since)%")
+    text = text.replace(f'"status":{_ANY_STATUS}', '"status":%RESPONSE_CODE%')
     return {
         "text_format_source": {"inline_string": text + "\n"},
         "content_type": "application/problem+json",
