@@ -25,6 +25,7 @@ from .tokens import SCOPE, check_token, sign_token
 
 FAMILIES_MAX = 50  # sessions of one person; the oldest make room
 CACHE_MAX = 20_000  # checked tokens kept in memory
+LOOK_AGAIN_S = 1.0
 OnRevoked = Callable[[str, str | None, float], None]
 log = logging.getLogger("moonbow.directory")
 _heard = msgspec.msgpack.Decoder(list[Revocation])
@@ -50,6 +51,7 @@ class Sessions:
         self._now = now
         self._revoked = Revoked()
         self._polled_no = 0
+        self._look_at = 0.0
         self._cache: OrderedDict[str, Claims] = OrderedDict()
         self._callbacks: list[OnRevoked] = []
 
@@ -123,12 +125,25 @@ class Sessions:
         claims = self._cache.get(token)
         if claims is None or claims.exp <= now:
             self._cache.pop(token, None)
-            claims = self._cache[token] = check_token(token, self._ring.region, self._ring.public, now)
+            claims = self._cache[token] = self._read(token, now)
             if len(self._cache) > CACHE_MAX:
                 self._cache.popitem(last=False)
         if self._revoked.ends(claims):
             raise Refused("token_revoked", "this session has been ended", status=401)
         return claims
+
+    def _read(self, token: str, now: float) -> Claims:
+        """What a token says.  One that fails may be of a key that a sister has just made: look, once a second."""
+        try:
+            return check_token(token, self._ring.region, self._ring.public, now)
+        except Refused as refusal:
+            if refusal.code != "token_invalid" or now < self._look_at:
+                raise
+            self._look_at = now + LOOK_AGAIN_S
+            if not self._ring.refresh():
+                raise
+        self._cache.clear()
+        return check_token(token, self._ring.region, self._ring.public, now)
 
     def forget_checked(self) -> None:
         """Check every token anew: the keys changed."""

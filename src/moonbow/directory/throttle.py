@@ -21,7 +21,7 @@ class Rule:
 
 
 LOGIN_RULE = Rule(free=5, delay_s_max=300.0, half_life_s=300.0)
-NETWORK_RULE = Rule(free=50, delay_s_max=60.0, half_life_s=60.0)
+NETWORK_RULE = Rule(free=30, delay_s_max=60.0, half_life_s=60.0)
 KEYS_MAX = 20_000
 
 

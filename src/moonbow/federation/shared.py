@@ -138,6 +138,7 @@ class SharedPlane:
         store: SharedLog,
         bus: PlaneBus,
         on_change: Callable[[], None] = lambda: None,
+        announce_s: float = ANNOUNCE_S,
     ) -> None:
         self.region = region
         self.peers = open_regions - {region} if region in open_regions else frozenset[str]()
@@ -147,6 +148,7 @@ class SharedPlane:
         self.gaps_total = 0
         self._bus = bus
         self._on_change = on_change
+        self._announce_s = announce_s
         self._wanted: set[str] = set()
         self._wake = asyncio.Event()
         self._locks = {peer: asyncio.Lock() for peer in self.peers}
@@ -262,7 +264,7 @@ class SharedPlane:
         while True:
             with suppress(Unavailable):  # said again in two seconds
                 await self._bus.publish(subjects.shared(self.region, "heads"), _encode(await self.store.heads()))
-            await asyncio.sleep(ANNOUNCE_S)
+            await asyncio.sleep(self._announce_s)
 
     async def _catch_up_wanted(self) -> None:
         while True:
