@@ -147,7 +147,7 @@ def test_lost_socket_resumes_at_the_next_door_from_the_cursors() -> None:
     play = Play()
     sock = play.up(room(head=5))
     play.frame(sock, row(7))
-    assert events(play.do(play.core.closed(sock, 1006, "", play.now))) == [Lost("paris", 1006, "")]
+    assert events(play.do(play.core.closed(sock, 1006, "", play.now))) == [Lost("paris", DOORS[0], 1006, "")]
     play.wait()
     assert play.now <= BACKOFF_S[0]
     assert play.dialled() == Dial(2, DOORS[1])
@@ -260,7 +260,7 @@ def test_silence_is_noticed_and_anything_heard_counts_as_life() -> None:
         play.wait()
     assert play.now == pytest.approx(heard_at + DEAD_S)
     assert Close(sock, rude=True) in play.said
-    assert Lost("paris", 1006, "silent") in events(play.said)
+    assert Lost("paris", DOORS[0], 1006, "silent") in events(play.said)
 
 
 def test_socket_without_a_welcome_is_left() -> None:
@@ -287,6 +287,30 @@ def test_migrate_opens_the_second_socket_before_closing_the_first() -> None:
     assert events(play.frame(2, row(7))) == [row(7)]
     assert Close(sock) in play.frame(2, wire.Synced(resets={}))
     assert not any(isinstance(event, Lost) for event in events(play.said))
+
+
+def test_migrate_avoids_the_site_that_goes_not_the_door_that_led_there() -> None:
+    play = Play()
+    sock = play.up(room(), site="frankfurt")  # entered at a door of paris, served by its sister
+    asked = play.frame(sock, wire.Migrate(reason="drain", within_s=2.0))
+    assert Dial(2, DOORS[0]) in asked
+
+
+def test_doors_that_lead_back_to_the_site_that_goes_are_tried_later_and_later() -> None:
+    play = Play()
+    sock, pauses = play.up(room()), []
+    play.frame(sock, wire.Migrate(reason="drain", within_s=2.0))
+    for _ in range(6):
+        sock = play.up(room(), site="paris")
+        assert not any(isinstance(c, Dial) for c in play.frame(sock, wire.Migrate(reason="drain", within_s=2.0)))
+        asked_at = play.now
+        while play.dialled().sock == sock:
+            play.wait()
+            play.frame(sock, wire.Pong(n=0))
+        pauses.append(play.now - asked_at)
+        assert play.dialled().door.site == "frankfurt"
+    assert pauses[0] == pytest.approx(BACKOFF_S[0])
+    assert all(later == pytest.approx(2 * sooner) for sooner, later in pairwise(pauses))
 
 
 def test_second_migrate_while_dialling_dials_once() -> None:

@@ -138,7 +138,7 @@ class Crowd:
         return len(self._under_way)
 
     async def settle(self, within_s: float = 30.0) -> None:
-        """Wait until every message has its last word and every reader has been shown every head; or say what lacks."""
+        """Wait until every message has its last word, every reader every row and every text; or say what lacks."""
         if self._under_way:
             _, late = await asyncio.wait(self._under_way, timeout=within_s)
             if late:
@@ -148,6 +148,8 @@ class Crowd:
 
     def _behind(self) -> bool:
         heads = self.recorder.heads
+        if any(member.client.core.cursors.missing for member in self.members):
+            return True
         return any(
             len({heads.get((member.name, room), 0) for member in people if (member.name, room) not in self.left}) > 1
             for room, people in self.rooms.items()

@@ -71,6 +71,7 @@ class Drill:
             await self.crowd.gather(admin, [sites[no % len(sites)] for no in range(self.people)])
         for region in self.stage.regions():
             mine = [member for member in self.crowd.members if member.region == region]
+            self.rng.shuffle(mine)
             self.near[region] = [await self.crowd.make_room("near", group) for group in _groups(mine, 2)]
         if len(self.stage.regions()) > 1:
             for no, region in enumerate(self.stage.regions()):

@@ -82,7 +82,8 @@ class Recorder:
             case CaughtUp():
                 history.linked.append(Linked(reader, "up", self._site[reader], "", at))
             case Lost():
-                history.linked.append(Linked(reader, "down", event.site, f"{event.code} {event.reason}".strip(), at))
+                reason = f"{event.code} {event.reason} at the door of {event.door.site}"
+                history.linked.append(Linked(reader, "down", event.site, " ".join(reason.split()), at))
             case Ended() if event.code != "closed":
                 history.linked.append(Linked(reader, "ended", self._site.get(reader, ""), event.detail, at))
             case Reset():

@@ -69,7 +69,8 @@ class Core:
         self.fresh: Link | None = None  # being dialled
         self.old: Link | None = None  # being left: only its acks count
         self.redial_at: float | None = None
-        self.socks = self.attempts = self.door_no = 0
+        self.socks = self.attempts = self.door_no = self.hops = 0
+        self.leaving: str | None = None  # the site that asked us to go; its doors are not the first choice
         self.greeted = self.paused = self.renewing = self.token_bad = self.ended = False
         self.state: SetState | None = None
         self.watch: Watch | None = None
@@ -244,6 +245,8 @@ class Core:
         else:
             self.cursors.begin(welcome.inbox, welcome.inbox_head, welcome.rooms)
         link.phase, link.site = "replaying", welcome.site
+        if welcome.site != self.leaving:
+            self.leaving = None
         self._deliver(Connected(welcome.site, welcome.city, link.door, self.greeted, welcome.rooms))
         self.greeted = True
         if link.token_no != self.token_no:
@@ -271,9 +274,16 @@ class Core:
             self.out.append(settle)
 
     def _migrate(self, now: float) -> None:
-        if self.fresh is None and self.redial_at is None:
-            self._dial(now, away_from=self.link.door.site if self.link is not None else None)
+        """Go elsewhere: at once the first time, later and later when doors lead back to the same site meanwhile."""
+        if self.link is None or self.fresh is not None or self.redial_at is not None:
+            return
+        self.hops = self.hops + 1 if self.link.site == self.leaving else 0
+        self.leaving = self.link.site
+        if self.hops == 0:
+            self._dial(now)
             self.out.append(Learn())
+        else:
+            self.redial_at = now + self._pause(self.hops - 1)
 
     def _lost(self, code: int, reason: str, now: float) -> None:
         link, self.link = self.link, None
@@ -282,7 +292,7 @@ class Core:
         if self.old is not None:
             self.out.append(Close(self.old.sock, rude=True))
             self.old = None
-        self._deliver(Lost(link.site, code, reason))
+        self._deliver(Lost(link.site, link.door, code, reason))
         if code == wire.CLOSE_REVOKED:
             self._end("revoked", reason or "this session was ended elsewhere")
         elif code == wire.CLOSE_TOKEN:
@@ -306,24 +316,26 @@ class Core:
             if link is not None:
                 self.out.append(Close(link.sock, rude=True))
         if self.link is not None:
-            self._deliver(Lost(self.link.site, 1000, reason))
+            self._deliver(Lost(self.link.site, self.link.door, 1000, reason))
         self.link = self.fresh = self.old = None
 
     def _retry(self, now: float, least_s: float) -> None:
         """The next door soon; after each round of all doors twice as late, up to the bound."""
-        rounds = min(self.attempts // max(1, len(self.doors)), 10)
-        delay = min(BACKOFF_S[1], BACKOFF_S[0] * 2**rounds) * (0.5 + 0.5 * self.jitter())
-        self.redial_at = now + max(delay, least_s)
+        self.redial_at = now + max(self._pause(self.attempts // max(1, len(self.doors))), least_s)
         if self.attempts % max(1, len(self.doors)) == 0:
             self.out.append(Learn())
         self.attempts += 1
         self.door_no += 1
 
-    def _dial(self, now: float, away_from: str | None = None) -> None:
+    def _pause(self, times: int) -> float:
+        """Twice as long every time, up to the bound, and never the same for everybody."""
+        return min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(times, 10)) * (0.5 + 0.5 * self.jitter())
+
+    def _dial(self, now: float) -> None:
         if self.fresh is not None or self.paused or self.ended or self.token_bad:
             return
         order = [self.doors[(self.door_no + step) % len(self.doors)] for step in range(len(self.doors))]
-        door = next((door for door in order if door.site != away_from), order[0])
+        door = next((door for door in order if door.site != self.leaving), order[0])
         self.door_no = self.doors.index(door)
         self.socks += 1
         self.fresh = Link(self.socks, door, self.token_no, "dialing", now, now, now)

@@ -56,6 +56,7 @@ class Lost(msgspec.Struct, frozen=True):
     """The stream is down and another door is being tried.  Nothing is lost: rows go on where they stopped."""
 
     site: str
+    door: Door
     code: int
     reason: str
 
