@@ -7,6 +7,7 @@ anew from the world, the operator's word, the published keys and what the doors 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Mapping
@@ -27,7 +28,8 @@ from .listeners import metrics_address
 from .model import Door, Key, Keys, SiteHealth
 from .policy import compile_door, note_silence, plan_writes
 
-LOOK_S = 0.25  # between two looks at files and doors
+LOOK_S = 0.25  # between two looks at files
+ASK_S = 1.0  # between two questions to a door
 TAKEN_S = 0.5  # after which Envoy has read a file renamed in its folder
 
 log = logging.getLogger("moonbow.balancer")
@@ -47,12 +49,16 @@ def ready_url(world: World, ref: SiteRef, k: int) -> str:
 
 @dataclass
 class DoorState:
-    """What the controller knows of one door: its files as written, silent regions, and refused updates so far."""
+    """What the controller knows of one door: what its files were compiled from, the files as written, silent regions,
+    refused updates so far, and when to ask it again.
+    """
 
     admin: Admin
+    compiled_from: tuple[World, SiteHealth, Keys] | None = None
     written: dict[str, bytes] = field(default_factory=dict[str, bytes])
     silent_since: Mapping[str, str] = field(default_factory=dict[str, str])
     rejected: Mapping[str, int] = field(default_factory=dict[str, int])
+    ask_at_s: float = 0.0  # on the loop's clock
 
 
 class _Overrides(msgspec.Struct, frozen=True):
@@ -70,6 +76,7 @@ class Balancer:
         self.folder = self.state / "sites" / ref.site.name
         self.keys: Keys = {}
         self.overrides = _Overrides()
+        self.troubles: dict[str, str | None] = {}
         self.doors = {
             number: DoorState(Admin(Door(world, ref, number, self.state).admin_socket))
             for number in range(ref.site.doors)
@@ -103,19 +110,41 @@ class Balancer:
                 tasks.create_task(self._turn(number))
 
     async def _turn(self, number: int) -> None:
-        found = self.doors[number]
+        found, now = self.doors[number], asyncio.get_running_loop().time()
+        if now >= found.ask_at_s:
+            found.ask_at_s = now + ASK_S
+            with contextlib.suppress(Unavailable):  # starting, or dead: its supervisor's business
+                await self._listen(found)
         try:
-            await self._listen(found)
-        except Unavailable:  # starting, or dead: its supervisor's business
-            self._write(number)
+            written = self._write(number)
+        except OSError as error:  # a full disk must not end the controller; the next look tries again
+            self._tell(f"door{number}", f"cannot be written: {error}")
             return
-        if self._write(number):
+        self._tell(f"door{number}", None)
+        if written:
             await self._see_taken(number)
 
     def _read_files(self) -> None:
         """What the operator and the gateways have said; what cannot be read leaves the last word standing."""
-        self.overrides = _read(self.state / "overrides.json", _Overrides, self.overrides, _Overrides())
-        self.keys = _read(self.folder / "jwks.json", dict[str, tuple[Key, ...]], self.keys, self.keys)
+        self.overrides = self._read(self.state / "overrides.json", _Overrides, self.overrides, _Overrides())
+        self.keys = self._read(self.folder / "jwks.json", dict[str, tuple[Key, ...]], self.keys, self.keys)
+
+    def _read(self, path: Path, kind: type[T], last: T, absent: T) -> T:
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=kind)
+        except FileNotFoundError:
+            found = absent
+        except (OSError, msgspec.DecodeError) as error:
+            self._tell(path.name, f"cannot be read, the last good word stands: {error}")
+            return last
+        self._tell(path.name, None)
+        return found
+
+    def _tell(self, what: str, trouble: str | None) -> None:
+        """Log a trouble when it begins or changes, not at every look."""
+        if trouble and self.troubles.get(what) != trouble:
+            log.error("trouble", extra={"f": {"what": what, "why": trouble}})
+        self.troubles[what] = trouble
 
     async def _listen(self, found: DoorState) -> None:
         """Which regions this door reaches, by its own health checks."""
@@ -134,6 +163,8 @@ class Balancer:
         """Write what changed of one door's files; their names."""
         found = self.doors[number]
         health = SiteHealth(self.overrides.drain, self.overrides.down, found.silent_since)
+        if found.compiled_from == (self.world, health, self.keys):
+            return ()
         files = compile_door(self.world, self.ref, number, health, self.keys, self.state)
         wanted = {name: json.dumps(content, separators=(",", ":")).encode() for name, content in files.items()}
         folder = self.folder / f"door{number}"
@@ -143,6 +174,7 @@ class Balancer:
         for name, content in changes:
             write_private(folder / name, content)
             found.written[name] = content
+        found.compiled_from = (self.world, health, self.keys)
         return tuple(name for name, _ in changes)
 
     async def _see_taken(self, number: int) -> None:
@@ -157,13 +189,3 @@ class Balancer:
         found.rejected = rejected
         if worse:
             log.error("a door refused a file", extra={"f": {"door": number, "counters": worse}})
-
-
-def _read(path: Path, kind: type[T], last: T, absent: T) -> T:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        return absent
-    except (OSError, msgspec.DecodeError) as error:
-        log.error("a file cannot be read", extra={"f": {"file": path.name, "error": str(error)}})
-        return last
