@@ -53,7 +53,7 @@ def build_web(say: Say) -> None:
     if stamp.is_file() and stamp.read_text() == digest:
         return
     npm, path = find_npm(say)
-    environment = {**os.environ, "PATH": path, "CI": "1"}
+    environment = {**os.environ, "PATH": path, "CI": "1", "NO_COLOR": "1"}
     say("installing the web client's libraries")
     _run(*npm, "ci", "--no-audit", "--no-fund", cwd=web, environment=environment)
     say("building the web client")

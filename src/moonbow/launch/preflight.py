@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib.util
-import os
 import shutil
 import socket
 import sys
@@ -17,6 +16,7 @@ from moonbow.base.errors import ConfigError
 from moonbow.world import World
 
 from .policy import Engines, Listener, Spec
+from .proc import describe, open_files, processes
 from .watches import count_watchers, doors_of, make_room
 
 DISK_BYTES_MIN = 200 * 1_048_576
@@ -103,16 +103,10 @@ def why_not(listener: Listener) -> str:
 
 def _holder(listener: Listener) -> str:
     """Who listens there, as `name (pid N)`; empty if it cannot be seen.  Reads proc(5)."""
-    inodes = set(_inodes(listener))
-    for folder in Path("/proc").iterdir() if inodes else ():
-        if not folder.name.isdigit():
-            continue
-        try:
-            held = {os.readlink(link) for link in (folder / "fd").iterdir()}
-            if any(f"socket:[{inode}]" in held for inode in inodes):
-                return f"{(folder / 'comm').read_text().strip()} (pid {folder.name})"
-        except OSError:  # it ended, or it is not ours to look at
-            continue
+    sockets = {f"socket:[{inode}]" for inode in _inodes(listener)}
+    for folder in processes() if sockets else ():
+        if not sockets.isdisjoint(open_files(folder)):
+            return describe(folder)
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -27,12 +28,9 @@ def prepare_state(world: World, world_text: str, state: Path) -> None:
     What rests in `regions/` is never touched.
     """
     try:
-        for name in ("", "regions", "sites", "world", "world/logs", "secrets", "pki"):
-            (state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for region in world.regions:
-            (state / "regions" / region / "keys").mkdir(mode=0o700, parents=True, exist_ok=True)
-        for ref in world.sites():
-            (state / "sites" / ref.site.name / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in _folders(world):
+            (state / folder).mkdir(mode=0o700, exist_ok=True)
         write_private(state / "world.toml", world_text.encode())
         login_key = state / "secrets" / "login.key"
         if not login_key.exists():
@@ -40,6 +38,15 @@ def prepare_state(world: World, world_text: str, state: Path) -> None:
         ensure_pki(world, state)
     except OSError as error:
         raise ConfigError(f"{state}: cannot be prepared: {error}") from error
+
+
+def _folders(world: World) -> Iterator[str]:
+    """Every folder of a state, parents first."""
+    yield from ("regions", "sites", "world", "world/logs", "secrets", "pki")
+    for region in world.regions:
+        yield from (f"regions/{region}", f"regions/{region}/keys")
+    for ref in world.sites():
+        yield from (f"sites/{ref.site.name}", f"sites/{ref.site.name}/logs")
 
 
 def read_overrides(state: Path) -> Overrides:

@@ -16,6 +16,8 @@ from moonbow.balancer.model import Door, SiteHealth
 from moonbow.balancer.policy import compile_door
 from moonbow.world import World
 
+from .proc import open_files, processes
+
 LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 WANTED = 1024
 SPARE = 4
@@ -57,13 +59,4 @@ def make_room(needed: int) -> str:
 
 def _used() -> int:
     """Watchers that this user's processes hold now, as far as they can be seen."""
-    count = 0
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            if folder.stat().st_uid == os.getuid():
-                count += sum(os.readlink(link) == "anon_inode:inotify" for link in (folder / "fd").iterdir())
-        except OSError:  # it ended meanwhile, or may not be looked at
-            continue
-    return count
+    return sum(name == "anon_inode:inotify" for folder in processes(os.getuid()) for name in open_files(folder))
