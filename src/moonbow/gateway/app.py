@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
@@ -32,18 +32,24 @@ _TRACE = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type", 401: "token_missing"}
 
 
+@get("/v1/openapi.json", include_in_schema=False, sync_to_thread=False)
+def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """This API in OpenAPI 3.1, made from the types that validate it."""
+    return request.app.openapi_schema.to_schema()
+
+
 def make_api(house: House) -> Litestar:
     """The API as Litestar serves it."""
     return Litestar(
-        route_handlers=HANDLERS,
+        route_handlers=[*HANDLERS, openapi],
         dependencies={"house": Provide(provide_house), "claims": Provide(provide_claims)},
-        exception_handlers={Exception: _problem},
+        exception_handlers={Exception: _problem, HTTPException: _problem, 404: _problem, 405: _problem, 500: _problem},
         state=State({"house": house}),
         openapi_config=OpenAPIConfig(
             title="Moonbow",
             version="1",
-            path="/v1",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            path="/v1/openapi",
+            render_plugins=[JsonRenderPlugin(path="/schema.json")],
             components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
             security=[{"token": []}],
         ),
@@ -67,7 +73,9 @@ def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[byte
 def _problem_of(error: Exception, trace: str | None) -> Problem:
     cause = error.__cause__
     if isinstance(cause, msgspec.ValidationError):
-        return problems.problem_of(cause, trace)
+        fault = problems.fault_of(cause)
+        fault = Fault(place=fault.place.replace("$.data", "$", 1), detail=fault.detail)
+        return problems.make(400, "invalid", fault.detail, faults=[fault], trace=trace)
     if isinstance(error, ValidationException):
         faults = [_fault(extra) for extra in error.extra] if isinstance(error.extra, list) else []
         detail = "; ".join(f"{fault.place}: {fault.detail}" for fault in faults) or error.detail
@@ -88,6 +96,8 @@ def _fault(extra: Any) -> Fault:
     source = getattr(source, "value", source)
     key = extra.get("key", "") if isinstance(extra, dict) else ""
     root = "$" if source == "body" else f"${source}"
+    if source == "body" and key.split(".", 1)[0] == "data":
+        key = key[5:]
     return Fault(place=f"{root}.{key}" if key else root, detail=str(extra.get("message", extra)))
 
 

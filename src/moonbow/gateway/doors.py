@@ -34,7 +34,7 @@ class Doors:
 
     async def _ordered(self, client: str) -> list[Door]:
         try:
-            answer = await self._director.get(f"/doors?address={quote(client)}&region={self.region}")
+            answer = await self._director.get(f"/doors?address={quote(client)}")
             if answer.status_code == 200 and (found := _doors(answer.content)):
                 return found
         except (httpx.HTTPError, msgspec.MsgspecError):

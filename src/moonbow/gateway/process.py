@@ -220,9 +220,9 @@ class Gateway:
                 await asyncio.sleep(0.05)
             self.hub.close(1012, "going")
         if hasattr(self, "server"):
-            self.server.should_exit = True
             self.sockets.close()
-        await asyncio.sleep(0.05)
+            self.server.should_exit = True
+            await asyncio.wait([task for task in self._tasks if task.get_name() == "rest"], timeout=1.0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
