@@ -26,6 +26,7 @@ class Region:
         self.hung: set[str] = set()
         self.waiting: dict[str, list[bytes]] = {}
         self.changes: list[tuple[float, str, PersonState]] = []
+        self.own_changes: list[tuple[float, str, PersonState]] = []
         for name in names:
             self.start(name)
 
@@ -98,9 +99,10 @@ class Region:
                     self.flush(name)
 
     def flush(self, name: str) -> None:
-        said, changed = self.cores[name].flush(self.now)
-        self.changes += [(self.now, name, state) for state in changed]
-        self.send(list(said))
+        flushed = self.cores[name].flush(self.now)
+        self.changes += [(self.now, name, state) for state in flushed.seen]
+        self.own_changes += [(self.now, name, state) for state in flushed.own]
+        self.send(list(flushed.said))
 
     def seen(self, person: str) -> set[str]:
         """The states in which the gateways that run see the person."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moonbow.base.errors import Refused
 from moonbow.presence.leases import BEAT_S, FADE_S, LEASE_S
-from moonbow.wire.presence import TABLE_DEVICES_MAX
+from moonbow.wire.presence import TABLE_DEVICES_MAX, Gossip
 from presence_region import STEP_S, Region
 
 ANN, BOB = "usr_emea_ann", "usr_emea_bob"
@@ -37,10 +37,58 @@ def test_a_gateway_that_begins_learns_everything_at_once() -> None:
     region.wish("g2", "usr_emea_7", "dnd", "tea")
     region.run(1)
     region.start("g3")
+    assert region.cores["g3"].wishes.get("usr_emea_7") is not None
     region.run(0.5)
     assert region.seen(f"usr_emea_{TABLE_DEVICES_MAX + 9}") == {"online"}
     assert region.seen("usr_emea_7") == {"dnd"}
     assert not region.cores["g3"].leases.behind()
+
+
+def test_what_somebody_invisible_does_is_told_to_nobody_else() -> None:
+    region = Region("g1", "g2")
+    region.wish("g1", ANN, "invisible", "hidden")
+    region.connect("g1", ANN, "s1")
+    region.run(1)
+    region.change("g1", "s1", "away")
+    region.wish("g1", ANN, "invisible", "elsewhere")
+    region.run(1)
+    region.disconnect("g1", "s1")
+    region.run(1)
+    assert region.changes == []
+    texts = [(state.state, state.text) for _, name, state in region.own_changes if name == "g2"]
+    assert texts == [("invisible", "hidden"), ("invisible", "elsewhere"), ("offline", "")]
+
+
+def test_a_lost_change_is_repaired_when_the_next_one_comes() -> None:
+    region = Region("g1", "g2")
+    region.run(1)
+    region.loss = 1.0
+    region.connect("g1", ANN, "s1")
+    region.flush("g1")
+    region.loss = 0.0
+    region.connect("g1", BOB, "s2")
+    region.flush("g1")
+    assert region.cores["g2"].own(ANN).state == "offline"
+    region.run(2)
+    assert region.seen(ANN) == region.seen(BOB) == {"online"}
+
+
+def test_what_comes_twice_or_late_changes_nothing() -> None:
+    region = Region("g1", "g2")
+    core = region.cores["g1"]
+    region.run(1)
+    said: list[Gossip] = []
+    for state in ("online", "away", "online"):
+        core.connected(ANN, "s1", state, region.now_ms)
+        said += core.flush(region.now).said
+    core.disconnected("s1", False, region.now)
+    said += core.flush(region.now).said
+    told = region.cores["g2"]
+    for message in said:
+        told.heard(message, region.now, region.now_ms)
+    for message in said + said[::-1]:
+        assert told.heard(message, region.now, region.now_ms) == []
+        assert told.own(ANN).state == "offline"
 
 
 @pytest.mark.parametrize("goodbye", [False, True], ids=["crash", "stop"])
@@ -165,11 +213,13 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.region = Region(*NAMES, seed=seed)
+        self.names = {name: name for name in NAMES}  # of the incarnation that runs now
         self.sessions: dict[str, dict[str, tuple[str, str]]] = {name: {} for name in NAMES}
         self.count = 0
 
     def do(self, what: str, *given: object) -> None:
-        name = str(given[0])
+        place = str(given[0])
+        name = self.names.get(place, place)
         if what == "run":
             self.region.run(float(name))
         elif what == "loss":
@@ -179,6 +229,9 @@ class Play:
         elif name in self.region.hung:
             self.region.resume(name)
         else:
+            self.count += 1
+            self.names[place] = name = f"{place}.{self.count}"
+            self.sessions[name] = {}
             self.region.start(name)
 
     def connect(self, name: str, person: str, state: str) -> None:
@@ -256,10 +309,11 @@ def test_a_crash_never_shows_anybody_offline_before_the_grace_time(steps: list[t
     play = Play(0)
     crashes: list[tuple[str, float]] = []
     for what, *rest in steps:
-        if what == "crash" and rest[0] in play.region.cores:
-            play.region.flush(str(rest[0]))  # what was not yet said when it crashed is known to nobody
+        name = play.names.get(str(rest[0]), "")
+        if what == "crash" and name in play.region.cores:
+            play.region.flush(name)  # what was not yet said when it crashed is known to nobody
             play.region.run(STEP_S)
-            for person, _ in play.sessions[str(rest[0])].values():
+            for person, _ in play.sessions[name].values():
                 crashes.append((f"usr_emea_{person}", play.region.now))
         play.do(str(what), *rest, *(["online"] if what == "connect" else []))
     play.region.run(LEASE_S + FADE_S + 3)

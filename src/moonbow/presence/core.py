@@ -6,6 +6,7 @@ Sans I/O.  `now` is seconds of a monotonic clock; `now_ms` milliseconds of the e
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from moonbow.base.errors import Refused
 from moonbow.wire.presence import (
@@ -29,8 +30,16 @@ from .policy import effective_devices, seen_by_others, seen_by_self
 from .wishes import WishBook, is_normal, pages
 
 DEAF_S = 2.5  # without a tick: we were stopped, and must not take others for dead
-TABLE_EVERY_S = 0.5  # at most, of our own
+TABLE_EVERY_S = 0.2  # at most, of our own
 FORGET_EVERY_TICKS = 60
+
+
+class Flushed(NamedTuple):
+    """What to say of our changes; who changed as they see themselves; who changed as others see them."""
+
+    said: list[Gossip]
+    own: list[PersonState]
+    seen: list[PersonState]
 
 
 class Core:
@@ -43,7 +52,7 @@ class Core:
         self._touched: set[str] = set()
         self._shown: dict[str, PersonState] = {}
         self._new_wishes: dict[str, Wish] = {}
-        self._table_wanted = False
+        self.table_wanted = False
         self._table_at = float("-inf")
         self._ticked_at = now
         self._ticks = 0
@@ -131,34 +140,42 @@ class Core:
 
     def _asked(self, question: Ask) -> list[Gossip]:
         if question.of in ("", self.me):
-            self._table_wanted = True
-        first = [name for name in self.leases.live() if name != question.gateway][:1] == [self.me]
-        return list(self.wishes.everything()) if not question.of and first else []
+            self.table_wanted = True
+        if question.of:
+            return []
+        said = self._beat()  # at once, so that whoever begins knows whose table to wait for
+        if next(name for name in self.leases.live() if name != question.gateway) == self.me:
+            said += self.wishes.everything()
+        return said
 
     def _rank(self, gateway: str) -> int:
         return [name for name in self.leases.live() if name != gateway].index(self.me)
 
-    def flush(self, now: float) -> tuple[list[Gossip], list[PersonState]]:
-        """What to say of our changes, and the people whose presence changed, as they see themselves."""
+    def flush(self, now: float) -> Flushed:
+        """What changed since the last call.
+
+        While `table_wanted` stays true our table is asked for and it is too early to say it again.
+        """
         said: list[Gossip] = list(self.leases.delta())
         said += pages(self._new_wishes.values())
         self._new_wishes.clear()
-        if self._table_wanted and now - self._table_at >= TABLE_EVERY_S:
-            self._table_wanted, self._table_at = False, now
+        if self.table_wanted and now - self._table_at >= TABLE_EVERY_S:
+            self.table_wanted, self._table_at = False, now
             said += self.leases.table()
-        return said, self._changes()
-
-    def _changes(self) -> list[PersonState]:
-        changed = []
-        for person in self._touched:
-            own = self.own(person)
-            shown = self._shown.pop(person, None) or PersonState(person, "offline")
-            if own.state != "offline":
-                self._shown[person] = own
-            if own != shown:
-                changed.append(own)
+        changes = [
+            (self._shown.get(person) or PersonState(person, "offline"), self.own(person))
+            for person in sorted(self._touched)
+        ]
         self._touched.clear()
-        return sorted(changed, key=lambda one: one.person)
+        for _, own in changes:
+            self._shown.pop(own.person, None)
+            if own.state != "offline":
+                self._shown[own.person] = own
+        return Flushed(
+            said,
+            [own for shown, own in changes if own != shown],
+            [seen_by_others(own) for shown, own in changes if seen_by_others(own) != seen_by_others(shown)],
+        )
 
     def tick(self, now: float, now_ms: int, hearing: bool) -> list[Gossip]:
         """Once a second.  `hearing` says whether the bus stands; while it does not, nobody's silence counts."""

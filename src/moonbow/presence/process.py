@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from moonbow.base.errors import Broken, Refused, Unavailable
+from moonbow.base.errors import Broken, Refused
 from moonbow.base.ids import home, parse_id
 from moonbow.base.limits import STATUS_CHARS_MAX
 from moonbow.bus import Bus
@@ -30,27 +30,26 @@ from moonbow.wire.presence import (
 )
 from moonbow.world import World
 
+from .abroad import STATES_OP, WHAT, Abroad
 from .core import Core
-from .interest import INTEREST_S, REFRESH_S, Following
+from .interest import INTEREST_S
 from .interest import Interest as InterestBook
 from .leases import BEAT_S
 from .policy import seen_by_others
 
 log = logging.getLogger("moonbow.presence")
 
+Callback = Callable[[list[values.Presence]], None]
+
 FLUSH_S = 0.05  # changes are gathered for this long
-RETRY_S = 2.0  # after a region did not answer
 LEAD_AFTER_S = 2 * BEAT_S  # a gateway that begins must have heard the others before it speaks for the region
-SETTLE_S = 0.5  # a new gateway waits this long for what the others know
-STATES_OP = "presence.states"
-WHAT = "presence"  # last word of the subject of live changes to another region
+SETTLE_S = 1.0  # a new gateway waits at most this long for what the others know
 DEVICE_STATES = ("online", "away")
 WISH_STATES = ("online", "away", "busy", "dnd", "invisible")
 
 _encode = msgspec.msgpack.Encoder().encode
 _gossip = msgspec.msgpack.Decoder(Gossip)
 _ask = msgspec.msgpack.Decoder(AskStates)
-_states = msgspec.msgpack.Decoder(States)
 
 
 class Presence:
@@ -63,26 +62,25 @@ class Presence:
         self._began_at = time.monotonic()
         self._core = Core(incarnation, time.monotonic())
         self._interest = InterestBook()
-        self._following = Following()
-        self._callbacks: list[Callable[[list[values.Presence]], None]] = []
+        self._callbacks: list[Callback] = []
+        self._own_callbacks: list[Callback] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._dirty = asyncio.Event()
         self._leads = False
-        self._reached: dict[str, bool] = {}
-        self._refresh_at: dict[str, float] = {}
         registry = bus.registry
         self._sessions = Gauge("moonbow_presence_sessions", "Sessions at this gateway", registry=registry)
         self._gateways = Gauge("moonbow_presence_gateways", "Live gateways of the region", registry=registry)
         self._gossiped = Counter("moonbow_presence_gossip", "Messages in the region", ["direction"], registry=registry)
         self._changes = Counter("moonbow_presence_changes", "People whose presence changed", registry=registry)
         self._bad = Counter("moonbow_presence_unreadable", "Messages that could not be read", registry=registry)
+        self._abroad = Abroad(region, bus, self._tell, self._spawn, self._bad.inc)
 
     # Life.
 
     async def start(self) -> None:
         """Listen, ask the other gateways what they know, and begin to beat."""
         await self._bus.listen_region(subjects.LEASES, self._on_gossip)
-        await self._bus.listen(subjects.live_heard(self._region, WHAT), self._on_states)
+        await self._abroad.listen()
         await self._say(self._core.begin())
         self._spawn(self._beating())
         self._spawn(self._flushing())
@@ -116,7 +114,7 @@ class Presence:
     def disconnected(self, session: str, lost: bool = False) -> None:
         """The session ended.  `lost`: its connection broke; shown as gone only if nothing replaces it in 6 s."""
         self._core.disconnected(session, lost, time.monotonic())
-        self._following.watch(session, ())
+        self._abroad.following.watch(session, ())
         self._dirty.set()
 
     def set_wish(self, person: str, state: str, text: str) -> None:
@@ -134,28 +132,27 @@ class Presence:
 
     async def states(self, people: Sequence[str]) -> list[values.Presence]:
         """People as others see them, in the order given; those of other regions are followed for some minutes."""
-        self._check_count(people)
-        foreign = [person for person in people if home(person) != self._region]
-        self._following.asked(foreign, time.monotonic())
+        foreign = self._foreign(people)
+        self._abroad.following.asked(foreign, time.monotonic())
         return await self._states(people, foreign)
 
     async def watch(self, session: str, people: Sequence[str]) -> list[values.Presence]:
         """As `states`; and changes of these people come through `on_change` until the session watches or ends."""
-        self._check_count(people)
-        foreign = [person for person in people if home(person) != self._region]
-        self._following.watch(session, foreign)
+        foreign = self._foreign(people)
+        self._abroad.following.watch(session, foreign)
         return await self._states(people, foreign)
 
     def own(self, person: str) -> values.Presence:
         """A person of this region as their own devices show them: `invisible` is said."""
         return _presence(self._core.own(person))
 
-    def on_change(self, callback: Callable[[list[values.Presence]], None]) -> None:
-        """Call `callback` with everybody who is seen differently now, here and among those followed elsewhere.
-
-        Somebody who went from offline to invisible is in it too, as offline: `own` tells their own devices more.
-        """
+    def on_change(self, callback: Callback) -> None:
+        """Call `callback` with everybody whom others see differently now, here and among those followed elsewhere."""
         self._callbacks.append(callback)
+
+    def on_own_change(self, callback: Callback) -> None:
+        """Call `callback` with everybody of this region who sees themselves differently: for their own devices only."""
+        self._own_callbacks.append(callback)
 
     def live_gateways(self) -> list[str]:
         """The incarnations of the region's live gateways, this one's among them, sorted."""
@@ -180,37 +177,19 @@ class Presence:
 
     # Inside.
 
-    def _check_count(self, people: Sequence[str]) -> None:
-        if len(people) > ASK_PEOPLE_MAX:
-            raise Refused("too_many", f"at most {ASK_PEOPLE_MAX} people", place="people")
-
-    async def _states(self, people: Iterable[str], foreign: Iterable[str]) -> list[values.Presence]:
-        by_region: dict[str, list[str]] = {}
-        for person in foreign:
-            if self._following.known(person) is None:
-                by_region.setdefault(home(person), []).append(person)
-        if by_region:
-            await asyncio.gather(*(self._fetch(region, some) for region, some in by_region.items()))
+    async def _states(self, people: Sequence[str], foreign: Sequence[str]) -> list[values.Presence]:
+        await self._abroad.learn(foreign)
         return [_presence(self._state(person)) for person in people]
 
     def _state(self, person: str) -> PersonState:
         if home(person) == self._region:
             return seen_by_others(self._core.own(person))
-        return self._following.known(person) or PersonState(person, "unknown")
+        return self._abroad.state(person)
 
-    async def _fetch(self, region: str, people: Sequence[str]) -> None:
-        """Ask `region`; it tells of changes from then on.  If it does not answer, what is known stays for now."""
-        self._refresh_at.setdefault(region, time.monotonic() + REFRESH_S)
-        for at in range(0, len(people), ASK_PEOPLE_MAX):
-            asked_at = time.monotonic()
-            some = tuple(people[at : at + ASK_PEOPLE_MAX])
-            try:
-                answer = await self._bus.request(region, STATES_OP, _encode(AskStates(some)))
-                states = _states.decode(answer).states
-            except (Unavailable, Refused, msgspec.MsgspecError):
-                self._refresh_at[region] = time.monotonic() + RETRY_S
-                return
-            self._tell(self._following.heard(region, states, time.monotonic(), asked_at))
+    def _foreign(self, people: Sequence[str]) -> list[str]:
+        if len(people) > ASK_PEOPLE_MAX:
+            raise Refused("too_many", f"at most {ASK_PEOPLE_MAX} people", place="people")
+        return [person for person in people if home(person) != self._region]
 
     async def _beating(self) -> None:
         while True:
@@ -221,7 +200,7 @@ class Presence:
             self._gateways.set(len(self.live_gateways()))
             self._sessions.set(len(self._core.leases.gateways[self._core.me].devices))
             await self._lead()
-            self._follow()
+            self._abroad.tick(time.monotonic())
 
     async def _flushing(self) -> None:
         while True:
@@ -229,13 +208,15 @@ class Presence:
             await asyncio.sleep(FLUSH_S)
             self._dirty.clear()
             await self._flush()
+            if self._core.table_wanted:
+                self._dirty.set()
 
     async def _flush(self) -> None:
-        said, changed = self._core.flush(time.monotonic())
+        said, own, seen = self._core.flush(time.monotonic())
         await self._say(said)
-        if not changed:
+        self._call(self._own_callbacks, own)
+        if not seen:
             return
-        seen = [seen_by_others(state) for state in changed]
         self._tell(seen)
         if self._leads:
             wanted = self._interest.of((state.person for state in seen), time.monotonic())
@@ -257,26 +238,13 @@ class Presence:
                 states = States(tuple(self._core.seen(people[at : at + ASK_PEOPLE_MAX])))
                 await self._bus.publish(subjects.live_to(self._region, region, WHAT), _encode(states))
 
-    def _follow(self) -> None:
-        """Ask again before interest runs out; say `unknown` of a region that went silent, ask when it is back."""
-        now = time.monotonic()
-        self._following.expire(now)
-        for region, people in self._following.by_region().items():
-            reached = self._bus.reachable(region)
-            if not reached and self._reached.get(region, True):
-                self._tell(self._following.silent(region, now))
-            back = reached and not self._reached.get(region, True)
-            self._reached[region] = reached
-            if reached and (back or now >= self._refresh_at.get(region, 0.0)):
-                self._refresh_at[region] = now + REFRESH_S
-                self._spawn(self._fetch(region, people))
-
     def _tell(self, changed: list[PersonState]) -> None:
-        if not changed:
-            return
         self._changes.inc(len(changed))
+        self._call(self._callbacks, changed)
+
+    def _call(self, callbacks: list[Callback], changed: list[PersonState]) -> None:
         shown = [_presence(state) for state in changed]
-        for callback in self._callbacks:
+        for callback in callbacks if shown else ():
             try:
                 callback(shown)
             except Exception:  # a listener's fault must not stop our beats: others would take us for dead
@@ -303,15 +271,6 @@ class Presence:
             return
         await self._say(self._core.heard(message, now, _now_ms()))
         self._dirty.set()
-
-    def _on_states(self, subject: str, payload: bytes) -> None:
-        try:
-            states = _states.decode(payload).states
-        except msgspec.MsgspecError:
-            self._bad.inc()
-            return
-        now = time.monotonic()
-        self._tell(self._following.heard(subject.split(".", 2)[1], states, now, now))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
