@@ -138,8 +138,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         said = [json.loads(line) for line in launcher.stdout]
         assert said and said[-1].get("ready"), said[-1:]
         found = Scene(load_world(file), state)
-        with found.rest("paris") as client:
-            eventually(lambda: client.get("/v1/bootstrap").status_code == 200, within_s=20)
+        for ref in found.world.sites():
+            with found.rest(ref.site.name) as client:
+                eventually(lambda c=client: c.get("/healthz").status_code == 200, within_s=20)
         yield found
     finally:
         launcher.terminate()

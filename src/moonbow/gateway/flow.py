@@ -30,6 +30,7 @@ REPAIRED = Counter(
 DELIVERED = Gauge("moonbow_gateway_delivered", "Rows and bodies written to sockets since the start")
 FETCHES_MAX = 16
 RETRY_S = 2.0
+REPLAY_ROWS = 40  # of the largest size still fit a client's buffer
 
 
 class Flow:
@@ -136,24 +137,36 @@ class Flow:
         for ident, cursor in cursors.items():
             if session.closed:
                 break
-            items, head, complete, member = await self.store.read(
-                policy.open_view, session.person, ident, cursor, limits.RESUME_ROWS_MAX
-            )
-            known = await self.store.read(_may_follow, session.person, ident)
+            head, known = await self.store.read(_may_follow, session.person, ident)
             if not known:
                 resets[ident] = 0
-                continue
-            if not complete or cursor > head:
-                head = (await self.store.read(_heads, [ident])).get(ident, 0)
-                items = []
+            elif cursor > head or head - cursor > limits.RESUME_ROWS_MAX:
                 resets[ident] = head
-            self.live.begin(session, ident, head if not items else cursor)
-            self.live.opened(session, ident, Snapshot([Item(*item) for item in items], head, member), self.clock())
-            self._stir()
-            await ready()
+                self.live.begin(session, ident, head)
+                await self._open(Open(session, ident))
+            else:
+                self.live.begin(session, ident, cursor)
+                await self._replay_stream(session, ident, cursor, ready)
         await self._send_missing(session, missing)
         self._stir()
         return resets
+
+    async def _replay_stream(
+        self, session: Session, ident: str, cursor: int, ready: Callable[[], asyncio.Future[None]]
+    ) -> None:
+        """One stream, in parts that a client's buffer can take."""
+        complete = False
+        while not complete and not session.closed:
+            items, cursor, complete, member = await self.store.read(
+                policy.open_view, session.person, ident, cursor, REPLAY_ROWS
+            )
+            snapshot = Snapshot([Item(*item) for item in items], cursor, member)
+            if complete:
+                self.live.opened(session, ident, snapshot, self.clock())
+            else:
+                self.live.show_part(session, ident, snapshot, self.clock())
+            self._stir()
+            await ready()
 
     async def _send_missing(self, session: Session, missing: Sequence[str]) -> None:
         for row, body in await self.store.read(_missing, session.person, list(missing)):
@@ -404,11 +417,14 @@ def _snapshot(store: Reads, person: str, inbox: str) -> tuple[list[RoomView], di
     return views, heads
 
 
-def _may_follow(store: Reads, person: str, ident: str) -> bool:
+def _may_follow(store: Reads, person: str, ident: str) -> tuple[int, bool]:
+    """A stream's head, and whether it concerns the person: one's own inbox, a room one is or was in."""
+    stream = store.stream(ident)
+    head = stream.head if stream is not None else 0
     if policy.is_inbox(ident):
-        return ident[3:] == person[3:]
+        return head, ident[3:] == person[3:]
     read, invited = store.seat(person, ident)
-    return invited or read > 0
+    return head, invited or read > 0
 
 
 def _heads(store: Reads, streams: Sequence[str]) -> dict[str, int]:

@@ -30,6 +30,12 @@ class Session:
         self.hold: dict[str, list[Item]] = {}
         self.closed = False
 
+    def keep(self, ident: str, item: Item) -> None:
+        """Hold a row back.  What does not fit is in the store: the stream is read once more then."""
+        held = self.hold[ident]
+        if len(held) <= limits.RESUME_ROWS_MAX:
+            held.append(item)
+
 
 class Item(NamedTuple):
     """A row on its way to sessions, with its body when it is at hand."""
@@ -204,11 +210,22 @@ class Live:
         if not snapshot.member:
             stream.part(session)
         held = session.hold.pop(ident, [])
+        if len(held) > limits.RESUME_ROWS_MAX:
+            session.hold[ident] = []
+            self.work.append(Open(session, ident))
+            return
         for no, item in enumerate(held):
             if ident in session.hold:  # a row in between made us read again: the rest waits with it
                 session.hold[ident].extend(held[no:])
                 break
             self._push(session, ident, item, now)
+
+    def show_part(self, session: Session, ident: str, snapshot: Snapshot, now: float) -> None:
+        """Show a part of what was read; more of it follows, and what is held goes on waiting."""
+        if not session.closed:
+            for item in snapshot.items:
+                self._show(session, item, now)
+            session.upto[ident] = max(session.upto.get(ident, 0), snapshot.head)
 
     def _show(self, session: Session, item: Item, now: float) -> None:
         """One row to one session, outside the hot path."""
@@ -279,7 +296,7 @@ class Live:
         seq, sent = row.seq, 0
         for session in stream.sessions:
             if session.hold and ident in session.hold:
-                session.hold[ident].append(item)
+                session.keep(ident, item)
             elif seq > session.upto.get(ident, 0):
                 if frame is None:
                     frame = self._encode(item, now, stream.sessions)
@@ -319,7 +336,7 @@ class Live:
         if item.row.seq <= session.upto.get(ident, 0) and ident not in session.hold:
             return
         if ident in session.hold:
-            session.hold[ident].append(item)
+            session.keep(ident, item)
         else:
             session.hold[ident] = []
             self.work.append(Open(session, ident, announce))

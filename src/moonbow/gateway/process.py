@@ -280,4 +280,5 @@ def main(state: Path, site: str, number: int) -> None:
     import uvloop
 
     start_log(site, f"gateway{number}")
+    logging.getLogger("moonbow.gateway.picows").setLevel(logging.WARNING)  # it names every connection
     uvloop.run(serve(state, site, number))
