@@ -1,0 +1,1 @@
+"""Benchmarks: what an operation costs, beside what a user would pick instead.  They print, they assert nothing."""
