@@ -1,0 +1,297 @@
+"""The SDK against a real world: two regions, all engines, every call of the face; and the examples of the handbook."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from moonbow.base.errors import Refused
+from moonbow.drills.private import private_world
+from moonbow.drills.stage import Stage
+from moonbow.sdk import BodyEvent, CaughtUp, Client, Connected, Ended, Presence, Row
+from moonbow.world import place_port
+from support import eventually_async
+
+pytestmark = pytest.mark.engines
+ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+
+
+class Town:
+    """A running world, the loop it is watched on, and its demo people by region."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stage: Stage) -> None:
+        self.loop, self.stage = loop, stage
+        demo = msgspec.json.decode((stage.state / "world" / "demo.json").read_bytes())
+        self.people = {person["region"]: person for person in reversed(demo["companies"][0]["people"])}
+        self.url = f"https://{stage.world.domain}:{place_port(stage.world, stage.world.places[0].port)}"
+
+    def play(self, work: Callable[[], Awaitable[T]]) -> T:
+        async def bounded() -> T:
+            async with asyncio.timeout(30):
+                return await work()
+
+        return self.loop.run_until_complete(bounded())
+
+    async def sign_in(self, region: str) -> Client:
+        person = self.people[region]
+        return await Client.sign_in(self.url, person["login"], person["password"], ca=self.stage.ca)
+
+    @asynccontextmanager
+    async def both(self) -> AsyncIterator[tuple[Client, Client]]:
+        async with await self.sign_in("emea") as ada, await self.sign_in("apac") as kenji:
+            await until(ada, CaughtUp)
+            await until(kenji, CaughtUp)
+            yield ada, kenji
+
+
+@pytest.fixture(scope="module")
+def town() -> Iterator[Town]:
+    loop = asyncio.new_event_loop()
+    world = private_world(ROOT / "worlds" / "laptop.toml", slot=8)
+    stage = loop.run_until_complete(world.__aenter__())
+    try:
+        yield Town(loop, stage)
+    finally:
+        loop.run_until_complete(world.__aexit__(None, None, None))
+        loop.close()
+
+
+async def until(client: Client, kind: type[T], check: Callable[[T], bool] = lambda event: True) -> T:
+    """The next event of `kind` that passes `check`."""
+    async for event in client.events():
+        if isinstance(event, kind) and check(event):
+            return event
+    raise AssertionError(f"the session ended without {kind.__name__}")
+
+
+def test_wrong_password_is_refused(town: Town) -> None:
+    async def play() -> None:
+        with pytest.raises(Refused) as caught:
+            await Client.sign_in(town.url, town.people["emea"]["login"], "not the password", ca=town.stage.ca)
+        assert caught.value.code == "sign_in_refused"
+        assert caught.value.status == 401
+
+    town.play(play)
+
+
+def test_everybody_is_served_at_home_whatever_door_they_take(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as clients:
+            for client in clients:
+                me = await client.me()
+                assert me.person == client.person
+                assert me.served_by.region == client.person.region
+
+    town.play(play)
+
+
+def test_message_in_a_room_across_regions_reaches_both(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            room = await ada.create_room("Across", [kenji.person.id])
+            await until(kenji, Row, lambda row: row.kind == "added" and row.target == room.id)
+            near = await ada.send(room.id, "from emea")
+            assert near.state == "placed"
+            far = await kenji.send(room.id, "from apac")
+            assert far.state in ("kept", "placed")
+            placed = await kenji.fate(far)
+            assert placed.state == "placed"
+            assert (placed.seq or 0) > (near.seq or 0)
+            assert [text for _, text in await texts(ada, room.id, 2)] == ["from emea", "from apac"]
+            assert [text for _, text in await texts(kenji, room.id, 2)] == ["from emea", "from apac"]
+            assert {member.region for member in await kenji.members(room.id)} == {"emea", "apac"}
+
+    town.play(play)
+
+
+async def texts(client: Client, room: str, count: int) -> list[tuple[int, str]]:
+    """The first `count` texts this client is shown of a room, live, in the order of their rows."""
+    seqs: dict[str, int] = {}
+    found: dict[int, str] = {}
+    async for event in client.events():
+        if isinstance(event, Row) and event.stream == room and event.id:
+            seqs[event.id] = event.seq
+            if event.body and "text" in event.body:
+                found[event.seq] = event.body["text"]
+        elif isinstance(event, BodyEvent) and event.id in seqs and event.body and "text" in event.body:
+            found[seqs[event.id]] = event.body["text"]
+        if len(found) == count:
+            break
+    return sorted(found.items())
+
+
+def test_same_client_id_stands_once_and_another_text_under_it_is_refused(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, _):
+            room, client_id = await ada.create_room("Once"), str(uuid.uuid4())
+            first = await ada.send(room.id, "once", client_id=client_id)
+            again = await ada.send(room.id, "once", client_id=client_id)
+            assert (again.id, again.seq) == (first.id, first.seq)
+            other = await ada.send(room.id, "twice", client_id=client_id)
+            assert (other.state, other.code) == ("refused", "client_id_reused")
+
+    town.play(play)
+
+
+def test_history_pages_join_without_a_hole(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, _):
+            room = await ada.create_room("Pages")
+            for no in range(25):
+                await ada.send(room.id, f"line {no}")
+            pages = [page.rows async for page in ada.history(room.id, limit=10)]
+            assert len(pages) == 3
+            seqs = [row.seq for rows in reversed(pages) for row in rows]
+            assert seqs == list(range(1, len(seqs) + 1))
+
+    town.play(play)
+
+
+def test_redacted_text_is_gone_for_both(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            room = await ada.create_room("Regret", [kenji.person.id])
+            posted = await ada.send(room.id, "I regret this")
+            await until(kenji, Row, lambda row: row.id == posted.id)
+            await ada.redact(room.id, posted.id or "")
+            await until(kenji, Row, lambda row: row.kind == "redaction" and row.target == posted.id)
+            async for page in kenji.history(room.id):
+                assert [row.state for row in page.rows if row.id == posted.id] == ["erased"]
+
+    town.play(play)
+
+
+def test_direct_room_is_the_same_from_both_sides(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            one = await ada.direct(kenji.person.id)
+            other = await kenji.direct(ada.person.id)
+            assert one.id == other.id
+            assert one.kind == "direct"
+
+    town.play(play)
+
+
+def test_invited_later_and_removed_again(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            room = await ada.create_room("Guests")
+            before = await ada.send(room.id, "before")
+            await ada.invite(room.id, kenji.person.id)
+            await until(kenji, Row, lambda row: row.stream == room.id and row.kind == "join")
+            async for page in kenji.history(room.id):
+                assert all(row.seq > (before.seq or 0) for row in page.rows)
+            await ada.remove(room.id, kenji.person.id)
+            await until(kenji, Row, lambda row: row.kind == "removed" and row.target == room.id)
+            posted = await kenji.send(room.id, "too late")
+            assert (await kenji.fate(posted)).state == "refused"
+            assert room.id not in [one.id for one in await kenji.rooms()]
+
+    town.play(play)
+
+
+def test_reading_moves_the_unread_count(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            room = await ada.create_room("Unread", [kenji.person.id])
+            posted = await ada.send(room.id, "read me")
+            await until(kenji, Row, lambda row: row.id == posted.id)
+            assert [one.unread for one in await kenji.rooms() if one.id == room.id] == [1]
+            await kenji.mark_read(room.id, posted.seq or 0)
+            assert [one.unread for one in await kenji.rooms() if one.id == room.id] == [0]
+
+    town.play(play)
+
+
+def test_presence_is_seen_across_regions(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            ada.watch([kenji.person.id])
+            await until(ada, Presence, lambda seen: seen.person == kenji.person.id and seen.state == "online")
+            await kenji.set_presence("busy", "drawing maps")
+            seen = await until(ada, Presence, lambda seen: seen.state == "busy")
+            assert seen.text == "drawing maps"
+            await kenji.set_presence("online")
+
+    town.play(play)
+
+
+def test_renewed_token_keeps_the_socket(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, _):
+            ada.core.renew_at = ada.stream.now()  # the time has come
+            ada.stream._tick()
+            await eventually_async(lambda: ada.core.token_no == 1)
+            room = await ada.create_room("Renewed")
+            assert (await ada.send(room.id, "still here")).state == "placed"
+            assert ada.core.socks == 1
+
+    town.play(play)
+
+
+def test_sign_out_everywhere_ends_every_session(town: Town) -> None:
+    async def play() -> None:
+        async with await town.sign_in("apac") as one, await town.sign_in("apac") as other:
+            await until(one, CaughtUp)
+            await until(other, CaughtUp)
+            await other.sign_out(everywhere=True)
+            assert (await until(one, Ended)).code in ("revoked", "signed_out")
+            assert (await until(other, Ended)).code in ("revoked", "signed_out")
+
+    town.play(play)
+
+
+def test_killed_door_is_noticed_and_passed_over(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, _):
+            room = await ada.create_room("Doors")
+            assert ada.core.link is not None
+            door = ada.core.link.door
+            sites = {door.address: door for door in ada.core.doors}
+            victims = [
+                process
+                for process in await town.stage.processes()
+                if process.site == door.site and process.name == f"door{int(door.address.rsplit('.', 1)[1]) - 11}"
+            ]
+            assert len(victims) == 1
+            assert door.address in sites
+            os.kill(victims[0].pid or 0, 9)
+            posted = await ada.send(room.id, "over another door")
+            assert posted.state == "placed"
+            again = await until(ada, Connected)
+            assert again.resumed
+            await town.stage.wait_ready()
+
+    town.play(play)
+
+
+@pytest.mark.parametrize(("example", "says"), [("hello.py", "placed as number"), ("export.py", '"body"')])
+def test_examples_of_the_handbook_run(town: Town, example: str, says: str) -> None:
+    person = town.people["emea"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "docs" / "examples" / example)],
+        env=os.environ
+        | {
+            "MOONBOW_URL": town.url,
+            "MOONBOW_LOGIN": person["login"],
+            "MOONBOW_PASSWORD": person["password"],
+            "MOONBOW_CA": str(town.stage.ca),
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
