@@ -27,6 +27,7 @@ from .pages import Page, serve_page
 from .rest import CALLS_BURST, CALLS_PER_S, HANDLERS, House, provide_claims, provide_house
 
 log = logging.getLogger(__name__)
+access = logging.getLogger("moonbow.gateway.access")
 REQUESTS = Counter("moonbow_gateway_requests_total", "REST requests", ["method", "status"])
 _TRACE = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type", 401: "token_missing"}
@@ -153,9 +154,28 @@ class Outer:
                     headers.append((b"ratelimit", f'"person";r={left};t=1'.encode()))
                 message = {**message, "headers": headers}
                 REQUESTS.labels(method, str(message["status"])).inc()
+                _log_access(scope, message["status"])
             await send(message)
 
         return send_with
+
+
+def _log_access(scope: Any, status: int) -> None:
+    """The full access log rests at home: only requests of this region's own people name anybody."""
+    state, asked = scope["state"], dict(scope["headers"])
+    person = state.get("person")
+    if person is None:
+        return
+    fields = {
+        "person": person,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "address": asked.get(b"x-envoy-external-address", b"").decode("latin-1"),
+        "agent": asked.get(b"user-agent", b"").decode("latin-1")[:200],
+        "trace": state["trace"],
+    }
+    access.info("request", extra={"f": fields})
 
 
 async def _plain(send: Any, status: int, body: bytes, kind: bytes) -> None:

@@ -113,7 +113,7 @@ async def provide_claims(request: Request[Any, Any, Any], state: State) -> Any:
     house: House = state.house
     claims = house.directory.check(bearer[7:])
     left = house.calls.take(claims.sub, time.monotonic())
-    request.scope["state"]["calls_left"] = int(left)
+    request.scope["state"].update(calls_left=int(left), person=claims.sub)
     return claims
 
 

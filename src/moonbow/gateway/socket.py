@@ -34,6 +34,7 @@ from .frames import encode
 from .live import Session
 
 log = logging.getLogger(__name__)
+access = logging.getLogger("moonbow.gateway.access")
 SOCKETS = Gauge("moonbow_gateway_sockets", "Open WebSockets")
 FRAMES = Counter("moonbow_gateway_frames_total", "Frames of clients", ["t"])
 CLOSED = Counter("moonbow_gateway_closed_total", "Sockets closed by us", ["code"])
@@ -108,7 +109,12 @@ class Hub:
         }  # fmt: skip
         if protocol:
             headers["Sec-WebSocket-Protocol"] = wire.PROTOCOL
-        return Upgraded(WSUpgradeResponse.create_101_response(headers), Socket(self, claims))
+        about = {
+            "person": claims.sub,
+            "address": request.headers.get("x-envoy-external-address", ""),
+            "agent": request.headers.get("User-Agent", "")[:200],
+        }
+        return Upgraded(WSUpgradeResponse.create_101_response(headers), Socket(self, claims, about))
 
     def spawn(self, work: Coroutine[Any, Any, None], socket: Socket) -> None:
         """Run work for a socket; what it refuses is told to that socket alone."""
@@ -170,12 +176,12 @@ class Socket(WSListener):
     """One client's connection."""
 
     __slots__ = (
-        "_began_replay", "_early", "_expiry", "_ready", "_tokens", "_tokens_at", "began", "claims", "hub", "ident", "out",
+        "_began_replay", "_early", "_expiry", "_ready", "_tokens", "_tokens_at", "about", "began", "claims", "hub", "ident", "out",
         "paused", "session", "started", "transport", "watched",
     )  # fmt: skip
 
-    def __init__(self, hub: Hub, claims: Claims) -> None:
-        self.hub, self.claims, self.began = hub, claims, time.time()
+    def __init__(self, hub: Hub, claims: Claims, about: dict[str, str]) -> None:
+        self.hub, self.claims, self.about, self.began = hub, claims, about, time.time()
         self.ident = new_id("ses", hub.region)
         self.session: Session | None = None
         self.transport: WSTransport | None = None
@@ -323,6 +329,7 @@ class Socket(WSListener):
             flow.end(session)
             return
         self.session = session
+        access.info("socket", extra={"f": self.about})
         self.hub.devices.connected(self.claims.sub, self.ident, "online")
         self._set_expiry(self.claims.exp)
         self.send(
