@@ -21,9 +21,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 
 
-def base32(value: int) -> str:
-    """128 bits in Crockford base32, lower case, most significant digit first: 26 characters."""
-    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+def base32(value: int, length: int = 26) -> str:
+    """Crockford base32, lower case, most significant digit first; `length` characters, an even number."""
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(5 * (length - 2), -1, -10)])
 
 
 def new_id(kind: str, region: str) -> str:
