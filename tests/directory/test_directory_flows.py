@@ -386,6 +386,10 @@ def test_a_region_without_people_of_a_company_learns_nothing_of_it(state: Path) 
             assert (await refusal(made.sign_in("paris", sealed))).code == "sign_in_refused"
             assert (await refusal(made.sign_in("shanghai", made.person("emea")))).code == "sign_in_refused"
             assert [person.region for person in (await shanghai.people(claims.org))[0]] == ["cn"] * 3
+            assert await paris.store.shared.login(paris._staffing._key.hash(NEW.login)) is None
+            nova = await shanghai.add_person(claims, NEW)
+            assert (await shanghai.sign_in(NEW.login, NEW.password, client=CLIENT)).person == nova
+            assert await shanghai.company_name(claims.org) == "Lunar Rainbows (China)"
             assert made.buses["shanghai"].asked == []
             # a company of emea only; apac asks about it
             other = "org_emea_" + "0" * 25 + "1"

@@ -92,17 +92,21 @@ def plan_demo(world: World, choose: Choose, name_company: Callable[[str], str]) 
 
 def _people(regions: Sequence[str], count: int, domain: str, choose: Choose) -> tuple[DemoPerson, ...]:
     """`count` people dealt over `regions` in turn: the first an owner, the second an admin, the last a guest."""
-    members: list[Role] = ["member"] * count
-    roles: list[Role] = ["owner", "admin", *members][:count]
-    if count > 2:
-        roles[-1] = "guest"
     return tuple(
         DemoPerson(
             name=name,
             login=f"{name.split()[0].lower()}@{domain}",
             password="-".join(choose(WORDS) for _ in range(PHRASE_WORDS)),
-            role=role,
+            role=_role(no, count),
             region=regions[no % len(regions)],
         )
-        for no, (name, role) in enumerate(zip(NAMES, roles, strict=False))
+        for no, name in enumerate(NAMES[:count])
     )
+
+
+def _role(no: int, count: int) -> Role:
+    if no == 0:
+        return "owner"
+    if no == 1:
+        return "admin"
+    return "guest" if no == count - 1 else "member"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -95,8 +95,8 @@ class KeyRing:
     region: str
     folder: Path
     files: tuple[KeyFile, ...] = ()
-    public: dict[str, Ed25519PublicKey] = field(default_factory=dict)
-    _private: dict[str, Ed25519PrivateKey] = field(default_factory=dict, repr=False)
+    public: dict[str, Ed25519PublicKey] = field(default_factory=dict[str, Ed25519PublicKey])
+    _private: dict[str, Ed25519PrivateKey] = field(default_factory=dict[str, Ed25519PrivateKey], repr=False)
 
     def open(self, now: float) -> bytes:
         """Read the folder, make what a first start lacks, and return the region's secret."""
@@ -155,7 +155,7 @@ class KeyRing:
         return tuple(found)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None, None, None]:
         descriptor = os.open(self.folder / "keys.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

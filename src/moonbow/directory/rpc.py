@@ -49,9 +49,15 @@ class SignInAsk(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FindAsk(msgspec.Struct, frozen=True, array_like=True):
-    """Where a login belongs, as the asked region knows; the answer is a region or None."""
+    """Where a login belongs, as the asked region knows; the answer is a `FindAnswer`."""
 
     login_hash: Hash
+
+
+class FindAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """The region of a login; None if it is not known there."""
+
+    region: str | None
 
 
 class RefreshAsk(msgspec.Struct, frozen=True, array_like=True):

@@ -91,7 +91,7 @@ async def _seed_company(world: World, state: Path, company: DemoCompany, stores:
         person for person in company.people if await stores[person.region].credential(key.hash(person.login)) is None
     ]
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        hashes = list(pool.map(lambda person: hash_password(person.password), missing))
+        hashes = list(pool.map(hash_password, [person.password for person in missing]))
     for person, password in zip(missing, hashes, strict=True):
         row = _row(company.id, person, key, now)
         await stores[company.home].claim_login(company.id, row.login_hash, key.id, person.region, now)

@@ -87,7 +87,7 @@ class SignIn:
     async def serve_find(self, _caller: str, payload: bytes) -> bytes:
         """Say where a login belongs, as this region knows it."""
         found = await self._store.shared.login(rpc.decode_ask(payload, rpc.FindAsk).login_hash)
-        return rpc.encode(found.region if found else None)
+        return rpc.encode(rpc.FindAnswer(found.region if found else None))
 
     async def _judged(self, login_hash: str, password: str, network: str, judge: Judge) -> Session:
         """`judge` the attempt, charged before and taken back when it was right or could not be judged."""
@@ -134,7 +134,7 @@ class SignIn:
     async def _ask(self, peer: str, ask: bytes) -> str | Unavailable | None:
         try:
             answer = await self._bus.request(peer, rpc.FIND, ask, SIGN_IN_ASK_S)
-            found: str | None = rpc.decode_answer(answer, str | None, peer)  # type: ignore[arg-type]
+            found = rpc.decode_answer(answer, rpc.FindAnswer, peer).region
         except Unavailable as trouble:
             return trouble
         except Refused as refusal:
