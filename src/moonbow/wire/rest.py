@@ -22,20 +22,20 @@ class Request(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
     """Base of requests: a field that nobody knows is a fault with its place."""
 
 
-class SignIn(Request):
+class SignIn(Request, frozen=True):
     """`POST /v1/sessions`."""
 
     login: Annotated[str, Meta(min_length=3, max_length=254)]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
-class Refresh(Request):
+class Refresh(Request, frozen=True):
     """`POST /v1/sessions/refresh`."""
 
     refresh_token: Annotated[str, Meta(min_length=20, max_length=200)]
 
 
-class Session(Value):
+class Session(Value, frozen=True):
     """A signed-in session.  The access token is good for `expires_in_s`; the refresh token rotates at each use."""
 
     access_token: str
@@ -44,7 +44,7 @@ class Session(Value):
     person: Person
 
 
-class Served(Value):
+class Served(Value, frozen=True):
     """Where the asker's request went: the door's site and the site of the gateway that answered."""
 
     region: str
@@ -52,14 +52,14 @@ class Served(Value):
     city: str
 
 
-class RegionInfo(Value):
+class RegionInfo(Value, frozen=True):
     """A region of the world as clients see it."""
 
     name: str
     title: str
 
 
-class Bootstrap(Value):
+class Bootstrap(Value, frozen=True):
     """What a client needs before it connects: the doors, best first, and how the world's regions are called."""
 
     world: str
@@ -69,7 +69,7 @@ class Bootstrap(Value):
     regions: list[RegionInfo]
 
 
-class Me(Value):
+class Me(Value, frozen=True):
     """The signed-in person, where their data rests, and who serves them now."""
 
     person: Person
@@ -78,14 +78,14 @@ class Me(Value):
     served_by: Served
 
 
-class SetPresence(Request):
+class SetPresence(Request, frozen=True):
     """`PUT /v1/me/presence`.  `online` gives the choice back to what the devices say."""
 
     state: Literal["online", "away", "busy", "dnd", "invisible"]
     text: Annotated[str, Meta(max_length=limits.STATUS_CHARS_MAX)] = ""
 
 
-class People(Value):
+class People(Value, frozen=True):
     """A page of colleagues; `missing` names regions that did not answer."""
 
     people: list[Person]
@@ -93,7 +93,7 @@ class People(Value):
     missing: list[str] = []
 
 
-class NewPerson(Request):
+class NewPerson(Request, frozen=True):
     """`POST /v1/people`, for admins and owners.  `region` is where everything the person writes will rest."""
 
     login: Annotated[str, Meta(min_length=3, max_length=254)]
@@ -103,7 +103,7 @@ class NewPerson(Request):
     region: str | None = None
 
 
-class ChangePerson(Request):
+class ChangePerson(Request, frozen=True):
     """`PATCH /v1/people/{id}`."""
 
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)] | None = None
@@ -111,7 +111,7 @@ class ChangePerson(Request):
     password: Annotated[str, Meta(min_length=10, max_length=1024)] | None = None
 
 
-class NewRoom(Request):
+class NewRoom(Request, frozen=True):
     """`POST /v1/rooms`.  A direct room has one other member and no title; the same pair always gets the same room."""
 
     kind: Literal["group", "direct"] = "group"
@@ -119,33 +119,33 @@ class NewRoom(Request):
     members: Annotated[list[Id], Meta(max_length=limits.INVITES_MAX)] = []
 
 
-class NewTitle(Request):
+class NewTitle(Request, frozen=True):
     """`PUT /v1/rooms/{id}/title`."""
 
     client_id: ClientId
     title: Title
 
 
-class Rooms(Value):
+class Rooms(Value, frozen=True):
     """Everything somebody is a member of."""
 
     rooms: list[Room]
 
 
-class Members(Value):
+class Members(Value, frozen=True):
     """The members of a room."""
 
     members: list[Member]
 
 
-class NewEntry(Request):
+class NewEntry(Request, frozen=True):
     """`POST /v1/rooms/{id}/entries`.  The same `client_id` again gives the entry's present state."""
 
     client_id: ClientId
     text: Text
 
 
-class Posted(Value):
+class Posted(Value, frozen=True):
     """The fate of a post so far.  kept = durable at its author's home, not yet ordered; placed has a seq."""
 
     state: Literal["placed", "kept", "refused"]
@@ -155,7 +155,7 @@ class Posted(Value):
     code: str | None = None
 
 
-class Page(Value):
+class Page(Value, frozen=True):
     """A page of a room's rows in ascending order; `more` says whether older ones exist."""
 
     rows: list[Row]
@@ -163,20 +163,20 @@ class Page(Value):
     more: bool
 
 
-class Read(Request):
+class Read(Request, frozen=True):
     """`PUT /v1/rooms/{id}/read`."""
 
     seq: Seq
 
 
-class SyncRequest(Request):
+class SyncRequest(Request, frozen=True):
     """`POST /v1/sync`: what the client has, by stream, and the entries whose bodies it still lacks."""
 
     cursors: Annotated[dict[Id, Seq], Meta(max_length=limits.CURSORS_MAX)] = {}
     missing: Annotated[list[Id], Meta(max_length=limits.MISSING_MAX)] = []
 
 
-class SyncAnswer(Value):
+class SyncAnswer(Value, frozen=True):
     """Everything beyond the cursors.  `resets` names streams whose cursor was unknown or too old: page them anew."""
 
     rooms: list[Room]
@@ -184,26 +184,26 @@ class SyncAnswer(Value):
     resets: dict[str, int]
 
 
-class Wish(Value):
+class Wish(Value, frozen=True):
     """What became of a wish: done here, or sent to the region that decides; its outcome shows as rows."""
 
     state: Literal["done", "sent"]
 
 
-class Erased(Value):
+class Erased(Value, frozen=True):
     """A person was erased; a row in each of these many rooms says so to all copies."""
 
     person: str
     rooms: int
 
 
-class PresenceList(Value):
+class PresenceList(Value, frozen=True):
     """Presence of the people asked for."""
 
     people: list[PersonPresence]
 
 
-class PersonPresence(Value):
+class PersonPresence(Value, frozen=True):
     """One person's presence, as `GET /v1/presence` gives it."""
 
     person: str

@@ -12,7 +12,7 @@ class Shared(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag_fie
     """Base of replicated records.  `version` grows at the single writer; the highest wins; `gone` is a tombstone."""
 
 
-class Login(Shared, tag="login"):
+class Login(Shared, frozen=True, tag="login"):
     """Where the person with this login belongs.  `hash` is an HMAC-SHA-256 of the login, hex, under key `key_id`."""
 
     hash: str
@@ -22,7 +22,7 @@ class Login(Shared, tag="login"):
     gone: bool = False
 
 
-class CompanyRegions(Shared, tag="company"):
+class CompanyRegions(Shared, frozen=True, tag="company"):
     """In which regions a company has people; `home` is the single writer of its logins."""
 
     company: str
@@ -32,7 +32,7 @@ class CompanyRegions(Shared, tag="company"):
     gone: bool = False
 
 
-class PublicKey(Shared, tag="key"):
+class PublicKey(Shared, frozen=True, tag="key"):
     """A region's public key for checking access tokens: an Ed25519 JWK's `kid` and `x` (RFC 8037)."""
 
     region: str

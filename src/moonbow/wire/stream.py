@@ -30,18 +30,18 @@ class FromClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Base of a client's frames."""
 
 
-class Hello(FromClient, tag="hello"):
+class Hello(FromClient, frozen=True, tag="hello"):
     """A new client that has nothing: the answer is `welcome` with its rooms, then live events."""
 
 
-class Resume(FromClient, tag="resume", gc=True):
+class Resume(FromClient, frozen=True, tag="resume", gc=True):
     """A client that was here before: cursors by stream, and entries shown whose bodies it lacks."""
 
     cursors: Annotated[dict[Id, Seq], Meta(max_length=limits.CURSORS_MAX)]
     missing: Annotated[list[Id], Meta(max_length=limits.MISSING_MAX)] = []
 
 
-class Post(FromClient, tag="post"):
+class Post(FromClient, frozen=True, tag="post"):
     """A message; answered by `ack` with the same `client_id`."""
 
     room: Id
@@ -49,46 +49,46 @@ class Post(FromClient, tag="post"):
     text: Text
 
 
-class Redact(FromClient, tag="redact"):
+class Redact(FromClient, frozen=True, tag="redact"):
     """Erase an entry: one's own, or anybody's in a room that one created."""
 
     room: Id
     entry: Id
 
 
-class MarkRead(FromClient, tag="read"):
+class MarkRead(FromClient, frozen=True, tag="read"):
     """Read up to and including `seq`."""
 
     room: Id
     seq: Seq
 
 
-class Typing(FromClient, tag="typing"):
+class Typing(FromClient, frozen=True, tag="typing"):
     """Typing now (repeat every 4 s while it lasts), or no longer."""
 
     room: Id
     on: bool = True
 
 
-class SetState(FromClient, tag="state"):
+class SetState(FromClient, frozen=True, tag="state"):
     """What this device is: in use or idle."""
 
     state: Literal["online", "away"]
 
 
-class Watch(FromClient, tag="watch"):
+class Watch(FromClient, frozen=True, tag="watch"):
     """Whose presence to send from now on; replaces the earlier list."""
 
     people: Annotated[list[Id], Meta(max_length=500)]
 
 
-class Renew(FromClient, tag="renew"):
+class Renew(FromClient, frozen=True, tag="renew"):
     """A fresh access token, so that the socket outlives the old one."""
 
     access_token: Annotated[str, Meta(max_length=4096)]
 
 
-class Ping(FromClient, tag="ping"):
+class Ping(FromClient, frozen=True, tag="ping"):
     """Are you there?  Answered by `pong` with the same `n`."""
 
     n: int = 0
@@ -97,11 +97,11 @@ class Ping(FromClient, tag="ping"):
 ClientFrame = Hello | Resume | Post | Redact | MarkRead | Typing | SetState | Watch | Renew | Ping
 
 
-class Event(Value):
+class Event(Value, frozen=True):
     """Base of the server's frames.  `row` and `presence` are in `wire.values`."""
 
 
-class Welcome(Event, tag="welcome", tag_field="t"):
+class Welcome(Event, frozen=True, tag="welcome", tag_field="t"):
     """First answer.  `rooms` is a snapshot; rows beyond it follow as events, in order, without a hole."""
 
     session: str
@@ -116,19 +116,19 @@ class Welcome(Event, tag="welcome", tag_field="t"):
     rooms: list[Room]
 
 
-class Synced(Event, tag="synced", tag_field="t"):
+class Synced(Event, frozen=True, tag="synced", tag_field="t"):
     """Everything missed has been sent; what follows is live.  `resets`: streams to page anew, with their heads."""
 
     resets: dict[str, int]
 
 
-class RoomEvent(Event, tag="room", tag_field="t"):
+class RoomEvent(Event, frozen=True, tag="room", tag_field="t"):
     """A room came into view or changed (joined, title known); replaces what the client knew."""
 
     room: Room
 
 
-class BodyEvent(Event, tag="body", tag_field="t"):
+class BodyEvent(Event, frozen=True, tag="body", tag_field="t"):
     """The body of an entry shown before, or what became of it."""
 
     stream: str
@@ -137,7 +137,7 @@ class BodyEvent(Event, tag="body", tag_field="t"):
     body: dict[str, Any] | None = None
 
 
-class Ack(Event, tag="ack", tag_field="t"):
+class Ack(Event, frozen=True, tag="ack", tag_field="t"):
     """The fate of a post so far: placed(seq), kept, or refused(code)."""
 
     client_id: str
@@ -148,7 +148,7 @@ class Ack(Event, tag="ack", tag_field="t"):
     code: str | None = None
 
 
-class TypingEvent(Event, tag="typing", tag_field="t"):
+class TypingEvent(Event, frozen=True, tag="typing", tag_field="t"):
     """Somebody is typing, or stopped."""
 
     room: str
@@ -156,7 +156,7 @@ class TypingEvent(Event, tag="typing", tag_field="t"):
     on: bool
 
 
-class ReadEvent(Event, tag="read", tag_field="t"):
+class ReadEvent(Event, frozen=True, tag="read", tag_field="t"):
     """One's own read cursor moved, perhaps on another device."""
 
     room: str
@@ -164,26 +164,26 @@ class ReadEvent(Event, tag="read", tag_field="t"):
     unread: int
 
 
-class Migrate(Event, tag="migrate", tag_field="t"):
+class Migrate(Event, frozen=True, tag="migrate", tag_field="t"):
     """This gateway is going: open a second socket, resume there, close this one, within the time given."""
 
     reason: str
     within_s: float
 
 
-class Renewed(Event, tag="renewed", tag_field="t"):
+class Renewed(Event, frozen=True, tag="renewed", tag_field="t"):
     """The socket now lives until `expires_at`."""
 
     expires_at: str
 
 
-class Pong(Event, tag="pong", tag_field="t"):
+class Pong(Event, frozen=True, tag="pong", tag_field="t"):
     """Answer to `ping`."""
 
     n: int
 
 
-class ProblemEvent(Event, tag="problem", tag_field="t"):
+class ProblemEvent(Event, frozen=True, tag="problem", tag_field="t"):
     """A frame could not be done.  `re` is its `t`; the socket stays open unless a close follows."""
 
     code: str

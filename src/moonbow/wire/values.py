@@ -15,7 +15,7 @@ class Value(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """Base of answers: unknown fields are never sent, missing optional ones are null."""
 
 
-class Person(Value):
+class Person(Value, frozen=True):
     """A person as colleagues see one.  `region` is where everything they write rests."""
 
     id: str
@@ -25,7 +25,7 @@ class Person(Value):
     company: str = ""
 
 
-class Row(Value, tag="row", tag_field="t"):
+class Row(Value, frozen=True, tag="row", tag_field="t"):
     """One row of a stream as its reader sees it.
 
     `kind` in rooms: entry, redaction, join, leave, erasure; in an inbox: added, removed, kept, placed, refused.
@@ -52,7 +52,7 @@ class Row(Value, tag="row", tag_field="t"):
     detail: str | None = None
 
 
-class Room(Value):
+class Room(Value, frozen=True):
     """A room in somebody's list.  `region` is its home; `read` the reader's own cursor; `unread` follows from it.
 
     `card` is the entry that set the title; with `title_state` waiting or held, a `room` event follows.
@@ -75,7 +75,7 @@ class Room(Value):
     card: str | None = None
 
 
-class Member(Value):
+class Member(Value, frozen=True):
     """One member of a room, with the region that everything they write rests in."""
 
     person: str
@@ -84,7 +84,7 @@ class Member(Value):
     since: str
 
 
-class Presence(Value, tag="presence", tag_field="t"):
+class Presence(Value, frozen=True, tag="presence", tag_field="t"):
     """Somebody's presence.  `unknown` when their region is silent; `text` is their own words."""
 
     person: str
@@ -93,8 +93,8 @@ class Presence(Value, tag="presence", tag_field="t"):
     since: str | None = None
 
 
-class Door(Value):
-    """One way in, best first.  `url` is the origin to use; `address` and `port` are for clients that dial themselves."""
+class Door(Value, frozen=True):
+    """One way in, best first.  `url` is the origin to use; `address` and `port` serve clients that dial themselves."""
 
     site: str
     region: str
@@ -104,14 +104,14 @@ class Door(Value):
     port: int
 
 
-class Fault(Value):
+class Fault(Value, frozen=True):
     """One fault of a request and the place it was found, as `$.field[0]`."""
 
     place: str
     detail: str
 
 
-class Problem(Value):
+class Problem(Value, frozen=True):
     """RFC 9457 problem details.  `code` is stable; `retryable` says whether the same request may succeed later."""
 
     type: str

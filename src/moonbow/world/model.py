@@ -17,7 +17,7 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Base of the file's values: immutable, and a field that nobody knows is a fault."""
 
 
-class Site(Struct):
+class Site(Struct, frozen=True):
     """A data-center.  `at` is (latitude, longitude) in degrees; `capacity` is connected clients.
 
     kind: `primary` serves a region; `edge` has doors and no data; `witness` only votes.
@@ -35,7 +35,7 @@ class Site(Struct):
     address: str | None = None
 
 
-class RegionData(Struct):
+class RegionData(Struct, frozen=True):
     """Which engine keeps what in a region."""
 
     sql: Literal["sqlite"] = "sqlite"
@@ -43,7 +43,7 @@ class RegionData(Struct):
     objects: Literal["directory"] = "directory"
 
 
-class Region(Struct):
+class Region(Struct, frozen=True):
     """Where data belongs.  `resilient` is the declared order of regions for traffic, never for data."""
 
     title: str
@@ -53,8 +53,8 @@ class Region(Struct):
     data: RegionData = RegionData()
 
 
-class Traffic(Struct):
-    """Which region a network belongs to for traffic; the most specific rule wins: subnet, country, continent, default."""
+class Traffic(Struct, frozen=True):
+    """Which region a network belongs to for traffic; the most specific wins: subnet, country, continent, default."""
 
     default: str
     continents: dict[str, str] = {}
@@ -62,14 +62,14 @@ class Traffic(Struct):
     subnets: dict[str, str] = {}
 
 
-class Balancing(Struct):
+class Balancing(Struct, frozen=True):
     """How a door spreads work over its gateways, per service."""
 
     rest: Policy = "round_robin"
     stream: Policy = "weighted"
 
 
-class Place(Struct):
+class Place(Struct, frozen=True):
     """A place on earth that the local forwarder plays: clients of `network`, entering at `port` of this machine."""
 
     name: str
@@ -77,14 +77,14 @@ class Place(Struct):
     port: int
 
 
-class Company(Struct):
+class Company(Struct, frozen=True):
     """The company that a first start makes, so that there is somebody to talk to."""
 
     name: str = "Lunar Rainbows"
     people_max: int = 6
 
 
-class World(Struct):
+class World(Struct, frozen=True):
     """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11)."""
 
     name: str
