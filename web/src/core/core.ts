@@ -79,12 +79,13 @@ function page(state: State, input: Extract<Input, { t: "page" | "page_failed" }>
 function openRoom(state: State, room: string | null, env: Env): Step {
   if (room === state.open) return room === null ? quiet(state) : ensureRows(state, room);
   const view = room === null ? undefined : state.rooms.get(room);
-  let next: State = { ...state, open: room, attentive: false };
+  let next: State = { ...state, open: room };
   if (view !== undefined) next = withRoom(next, view.info.id, { ...view, line: view.info.unread > 0 ? view.info.read : null });
   return chain(
     next,
     (s) => (state.typed === null ? quiet(s) : ephemeral.type(s, state.typed.room, false, env)),
     (s) => (room === null ? quiet(s) : ensureRows(s, room)),
+    (s) => quiet(ephemeral.markRead(s, env)),
   );
 }
 

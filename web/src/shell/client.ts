@@ -145,9 +145,9 @@ export class Client {
     };
   }
 
-  /** This page's own door first; after two failures in a row every second attempt tries another. */
+  /** This page's own name first; after two failures in a row every second attempt tries a door of another name. */
   private door(attempt: number): string {
-    const others = this.doors.filter((url) => new URL(url).origin !== location.origin);
+    const others = this.doors.filter((url) => new URL(url).hostname !== location.hostname);
     const other = attempt >= 2 && attempt % 2 === 0 ? others[(attempt / 2 - 1) % Math.max(1, others.length)] : undefined;
     return new URL("/v1/stream", other ?? location.origin).href.replace(/^http/, "ws");
   }

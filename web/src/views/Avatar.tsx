@@ -1,13 +1,16 @@
-/** A person as a round picture of initials, with a dot for presence. */
+/** A person as initials in a shade of their region's colour, with a dot for presence. */
+import { regionOf } from "../core/wire";
 import { useCore } from "./hooks";
+import { useRegionTone } from "./RegionTag";
 import { initials, personName, pick, presenceWords } from "./words";
 
-const TONES = 7;
+const SHADES = 4;
 
 export function Avatar({ person, size = 36, dot = false }: { person: string; size?: number; dot?: boolean }) {
   const name = useCore((state) => personName(state, person));
+  const tone = useRegionTone(regionOf(person));
   return (
-    <span className="avatar" style={{ width: size, height: size, fontSize: size * 0.38 }} data-tone={pick(person, TONES)} aria-hidden="true">
+    <span className="avatar" style={{ width: size, height: size, fontSize: size * 0.38 }} data-tone={tone} data-shade={pick(person, SHADES)} aria-hidden="true">
       {initials(name)}
       {dot && <PresenceDot person={person} />}
     </span>
@@ -15,12 +18,13 @@ export function Avatar({ person, size = 36, dot = false }: { person: string; siz
 }
 
 function PresenceDot({ person }: { person: string }) {
-  const state = useCore((s) => s.presence.get(person)?.state ?? "offline");
-  return <span className="presence" data-state={state} />;
+  const state = useCore((s) => s.presence.get(person)?.state);
+  return state === undefined ? null : <span className="presence" data-state={state} />;
 }
 
-/** Presence in words, for those who do not see the dot. */
+/** Presence in words; nothing for somebody whose presence is not asked for. */
 export function PresenceText({ person }: { person: string }) {
   const presence = useCore((state) => state.presence.get(person));
-  return <>{presenceWords(presence)}{presence?.text ? `, ${presence.text}` : ""}</>;
+  if (presence === undefined) return null;
+  return <>{presenceWords(presence)}{presence.text ? `, ${presence.text}` : ""}</>;
 }

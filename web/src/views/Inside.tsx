@@ -1,59 +1,50 @@
 /** The inside: one client for one signed-in person, and what every view of it needs. */
 import "../styles/inside.css";
 
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { keepPreviousData, QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
+import { type ReactNode, useEffect, useState } from "react";
 
-import type { Bootstrap, Person } from "../core/wire";
+import type { Person } from "../core/wire";
 import { bootstrap } from "../shell/api";
 import type { Auth } from "../shell/auth";
 import { Client } from "../shell/client";
-import { ClientContext, WorldContext } from "./hooks";
 import { Frame } from "./Frame";
+import { ClientContext, useClient, useCore, WorldContext } from "./hooks";
 import { ToastProvider } from "./Toast";
 
 export default function Inside({ auth, me }: { auth: Auth; me: Person }) {
   const [client] = useState(() => new Client(auth, me.id));
   const [queries] = useState(() => new QueryClient({ defaultOptions: { queries: { staleTime: 60_000, retry: 2, refetchOnWindowFocus: false } } }));
-  const [world, setWorld] = useState<Bootstrap | null>(null);
 
   useEffect(() => {
     client.start();
     client.do({ t: "people", people: [me] });
+    void learnPeople(client);
     return () => client.stop();
   }, [client, me]);
-
-  useEffect(() => learnWorld(client, setWorld), [client]);
-  useEffect(() => {
-    void learnPeople(client);
-  }, [client]);
 
   return (
     <QueryClientProvider client={queries}>
       <ClientContext value={client}>
-        <WorldContext value={world}>
+        <World>
           <ToastProvider>
             <Frame me={me} />
           </ToastProvider>
-        </WorldContext>
+        </World>
       </ClientContext>
     </QueryClientProvider>
   );
 }
 
-/** Reads the world's regions and doors at the start, and again every few minutes: doors come and go. */
-function learnWorld(client: Client, learned: (world: Bootstrap) => void): () => void {
-  const ask = () =>
-    bootstrap().then(
-      (world) => {
-        learned(world);
-        client.knowDoors(world.doors.map((door) => door.url));
-      },
-      () => undefined, // what is known stays
-    );
-  void ask();
-  const timer = setInterval(() => void ask(), 5 * 60_000);
-  return () => clearInterval(timer);
+const WORLD_AGAIN_MS = 5 * 60_000;
+
+/** The world's regions and doors: asked for at the start, at every landing, and now and then, for doors come and go. */
+function World({ children }: { children: ReactNode }) {
+  const client = useClient();
+  const site = useCore((state) => state.link.place?.site ?? null);
+  const { data } = useQuery({ queryKey: ["world", site], queryFn: bootstrap, placeholderData: keepPreviousData, refetchInterval: WORLD_AGAIN_MS });
+  useEffect(() => client.knowDoors((data?.doors ?? []).map((door) => door.url)), [client, data]);
+  return <WorldContext value={data ?? null}>{children}</WorldContext>;
 }
 
 const PEOPLE_PAGES_MAX = 10;

@@ -36,8 +36,8 @@ export function Sky() {
       ))}
       <g fill="none" strokeWidth="1.05" filter="url(#soft)" opacity="0.5">
         {SPECTRUM.map((colour, i) => {
-          const r = 46 - i;
-          return <path key={colour} d={`M${50 - r} 74a${r} ${r} 0 0 1 ${2 * r} 0`} stroke={colour} />;
+          const r = 62 - i;
+          return <path key={colour} d={`M${50 - r} 70a${r} ${r} 0 0 1 ${2 * r} 0`} stroke={colour} />;
         })}
       </g>
     </svg>

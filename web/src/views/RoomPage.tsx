@@ -96,7 +96,7 @@ function Head({ info, me, narrow, members, onMembers }: { info: Room; me: Person
       {other === undefined ? <span className="room-sign"><HashIcon size={20} /></span> : <Avatar person={other} size={34} dot />}
       <div className="room-names">
         <h1>{title}</h1>
-        <p>{other === undefined ? <>ordered in <RegionTag region={info.region} /></> : <><PresenceText person={other} /> · <RegionTag region={other.split("_")[1] ?? ""} /></>}</p>
+        <p>{other === undefined ? <>at home in <RegionTag region={info.region} /></> : <><span><PresenceText person={other} /></span> <RegionTag region={other.split("_")[1] ?? ""} /></>}</p>
       </div>
       {group && (
         <Tooltip label="Invite people"><ActionIcon variant="subtle" size="lg" aria-label="Invite people" onClick={() => setDialog("invite")}><InviteIcon /></ActionIcon></Tooltip>

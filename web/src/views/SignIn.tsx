@@ -16,7 +16,7 @@ function words(error: unknown): string {
   if (!(error instanceof ApiError)) return "Something went wrong here. Please reload the page.";
   switch (error.code) {
     case "sign_in_refused":
-      return "This name and password do not belong together.";
+      return "This login and password do not belong together.";
     case "throttled":
       return `Too many attempts. Please wait ${Math.ceil(error.problem.retry_after_s ?? 30)} seconds.`;
     case "directory_incomplete":
@@ -61,7 +61,7 @@ export function SignIn({ auth, ending }: { auth: Auth; ending: Ending | null }) 
         {ending !== null && fault === null && <Alert variant="light" role="status">{ENDINGS[ending]}</Alert>}
         {fault !== null && <Alert color="red" variant="light" role="alert">{fault}</Alert>}
         <form onSubmit={(event) => void submit(event)}>
-          <TextInput ref={login} name="login" label="Name" type="text" inputMode="email" autoComplete="username" autoCapitalize="none" spellCheck={false} required minLength={3} size="md" withAsterisk={false} data-autofocus />
+          <TextInput ref={login} name="login" label="Login" type="text" inputMode="email" autoComplete="username" autoCapitalize="none" spellCheck={false} required minLength={3} size="md" withAsterisk={false} data-autofocus />
           <PasswordInput name="password" label="Password" autoComplete="current-password" required size="md" withAsterisk={false} visibilityToggleButtonProps={{ "aria-label": "Show or hide the password" }} />
           <Button type="submit" size="md" fullWidth loading={busy}>Sign in</Button>
         </form>

@@ -59,7 +59,7 @@ export default function Switcher({ onClose }: { onClose: () => void }) {
   }
 
   return (
-    <Modal opened onClose={onClose} withCloseButton={false} padding={0} title={null} aria-label="Go to a room or a person" yOffset="12vh" size={520}>
+    <Modal opened onClose={onClose} withCloseButton={false} padding={0} classNames={{ header: "sr" }} title="Go to a room or a person" yOffset="12vh" size={520}>
       <div className="switcher">
         <input
           className="switcher-input" type="text" role="combobox" aria-label="Go to a room or a person" placeholder="Go to a room or a person"

@@ -1,6 +1,6 @@
 /** A room's rows and one's own pending messages as the list that the timeline shows.  Pure. */
 import type { Pending, RoomView } from "../core/model";
-import { isTitle } from "../core/rooms";
+import { isMessage, isTitle } from "../core/rooms";
 import type { Row } from "../core/wire";
 import { dayKey } from "./words";
 
@@ -37,7 +37,7 @@ export function timelineItems(view: RoomView, pending: readonly Pending[], me: s
     if (row.kind === "redaction") continue; // shown on its target
     const at_ms = Date.parse(row.at);
     turn(at_ms);
-    if (!lined && view.line !== null && row.seq > view.line && row.author !== me) {
+    if (!lined && view.line !== null && row.seq > view.line && isMessage(row) && row.author !== me) {
       lined = true;
       author = null;
       items.push({ kind: "line", key: `line-${view.line}` });

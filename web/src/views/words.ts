@@ -74,8 +74,8 @@ export const PRESENCE_WORDS: Record<PresenceState, string> = {
   unknown: "not known, their region is silent",
 };
 
-export function presenceWords(presence: KnownPresence | undefined): string {
-  return PRESENCE_WORDS[presence?.state ?? "offline"];
+export function presenceWords(presence: KnownPresence): string {
+  return PRESENCE_WORDS[presence.state];
 }
 
 const CODES: Record<string, string> = {
