@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from .options import State, world_in
 
 LOOK_S = 0.3
 COLOURS = {"error": "bold red", "critical": "bold red", "warning": "yellow", "info": "green"}
+BUS_LINE = re.compile(r"\[\d+\] (\d{4})/(\d\d)/(\d\d) (\d\d:\d\d:\d\d\.\d{3})\d* \[(\w+)\] (.*)")
+BUS_LEVELS = {"ERR": "error", "FTL": "critical", "WRN": "warning"}
 KNOWN = frozenset({"at", "level", "room", "site", "process", "event", "trace"})
 
 
@@ -53,29 +56,38 @@ def log_files(state: Path, site: str | None) -> list[Path]:
     """The logs of a site, or of all sites and of what is outside of them; `ConfigError` for an unknown site."""
     if site is not None and site != "world":
         world_in(state).site(site)
-    inside = f"sites/{site or '*'}/logs/*.jsonl" if site != "world" else ""
-    outside = "world/logs/*.jsonl" if site in (None, "world") else ""
-    return sorted(path for pattern in (inside, outside) if pattern for path in state.glob(pattern))
+    inside = f"sites/{site or '*'}/logs/*" if site != "world" else ""
+    outside = "world/logs/*" if site in (None, "world") else ""
+    found = (path for pattern in (inside, outside) if pattern for path in state.glob(pattern))
+    return sorted(path for path in found if path.suffix in (".jsonl", ".log"))
 
 
 def show_line(line: str, path: Path) -> Text:
     """One log line for a person: time, where, what happened, and its fields.  What is not JSON is shown as it is."""
     where = f"{path.parent.parent.name}/{path.name.split('.')[0]}"
-    try:
-        fields = msgspec.json.decode(line, type=dict[str, object])
-    except msgspec.DecodeError:
-        return Text.assemble((f"{where:22} ", "cyan"), line)
-    level = str(fields.get("level", "info"))
+    fields = read_line(line)
+    level = str(fields.get("level", ""))
     rest = "  ".join(f"{key}={value}" for key, value in fields.items() if key not in KNOWN)
-    event = str(fields.get("event") or fields.get("path") or "")
     text = Text.assemble(
-        (f"{str(fields.get('at', ''))[11:23]} ", "dim"),
+        (f"{str(fields.get('at', ''))[11:23]:12} ", "dim"),
         (f"{where:22} ", "cyan"),
         (f"{level:8}", COLOURS.get(level, "")),
-        (event, "bold"),
+        (str(fields.get("event") or fields.get("path") or ""), "bold" if "at" in fields else ""),
         (f"  {rest}" if rest else "", "dim"),
     )
     return text.append(f"\n{fields['trace']}", "red") if "trace" in fields else text
+
+
+def read_line(line: str) -> dict[str, object]:
+    """The fields of a line: our own and Envoy's JSON, or what the bus server writes."""
+    try:
+        return msgspec.json.decode(line, type=dict[str, object])
+    except msgspec.DecodeError:
+        pass
+    if match := BUS_LINE.fullmatch(line):
+        year, month, day, clock, level, event = match.groups()
+        return {"at": f"{year}-{month}-{day}T{clock}Z", "level": BUS_LEVELS.get(level, "info"), "event": event}
+    return {"event": line}
 
 
 def _tail(path: Path, count: int) -> Iterable[str]:
@@ -96,5 +108,4 @@ def _news(path: Path, offsets: dict[Path, int]) -> Iterator[str]:
 
 
 def _when(found: tuple[str, Path]) -> str:
-    at = found[0].find('"at":"')
-    return found[0][at + 6 : at + 30] if at >= 0 else ""
+    return str(read_line(found[0]).get("at", ""))[:23]

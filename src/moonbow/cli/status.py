@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 import msgspec
 import typer
+from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from moonbow.world import SiteRef, World, door_address, site_address
+from moonbow.world import SiteRef, World, site_address
 
 from .options import State, tell, world_in
 from .progress import MARKS
@@ -103,23 +104,30 @@ def draw_status(world: World, found: Status) -> RenderableType:
 
 
 def _sites(world: World, found: Status, memory: Memory) -> Table:
-    table = Table("Site", "Region", "Health", "Processes", "People", "MiB", "Restarts", "Address", "Doors")
+    table = Table("Site", "Region", "Health", "Processes", "People", "MiB", "Restarts", box=SIMPLE)
     for ref in world.sites():
         mine = [process for process in found.processes if process.site == ref.site.name]
         people = [process.sockets for process in mine if process.sockets is not None]
-        doors = [door_address(world, ref, number) for number in range(ref.site.doors)]
         table.add_row(
-            f"[bold]{ref.site.name}[/]\n[dim]{ref.site.city}[/]",
-            f"{ref.region}{' (sealed)' if world.regions[ref.region].sealed else ''}\n[dim]{ref.site.kind}[/]",
+            f"[bold]{ref.site.name}[/]\n[dim]{ref.site.kind}[/]",
+            f"{ref.region}{', sealed' if world.regions[ref.region].sealed else ''}\n[dim]{site_address(world, ref)}[/]",
             site_health(ref, mine, found),
-            "\n".join(f"[{MARKS[process.state][1]}]{MARKS[process.state][0]}[/] {process.name}" for process in mine),
+            _dots(mine),
             str(sum(people)) if people else "",
-            f"{sum(memory.get(process.pid, 0) for process in mine) / 1_048_576:.0f}",
+            _mib(sum(memory.get(process.pid, 0) for process in mine)),
             str(sum(process.restarts for process in mine) or ""),
-            site_address(world, ref),
-            "\n".join(doors) if ref.site.kind != "witness" else "",
         )
     return table
+
+
+def _dots(processes: list[Process]) -> str:
+    """One line per kind of process, one mark per process."""
+    kinds: dict[str, str] = {}
+    for process in processes:
+        mark, style = MARKS[process.state]
+        kind = process.name.rstrip("0123456789")
+        kinds[kind] = kinds.get(kind, "") + f"[{style}]{mark}[/]"
+    return "\n".join(f"{marks} {kind}" for kind, marks in kinds.items())
 
 
 def site_health(ref: SiteRef, processes: list[Process], found: Status) -> str:
@@ -137,7 +145,7 @@ def site_health(ref: SiteRef, processes: list[Process], found: Status) -> str:
 
 
 def _outside(found: Status, memory: Memory, launcher: int) -> Table:
-    table = Table("Outside the sites", "", "MiB", "Restarts")
+    table = Table("Outside the sites", "", "MiB", "Restarts", box=SIMPLE)
     table.add_row("launcher, balancers", "[green]●[/] ready" if found.ready else "starting", _mib(launcher), "")
     for process in found.processes:
         if not process.site:

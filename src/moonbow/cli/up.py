@@ -31,11 +31,13 @@ def up(
     state: State,
     world: Annotated[str, typer.Option(help="A world file, or the name of a shipped world.")] = "laptop",
     detach: Annotated[bool, typer.Option("--detach", help="Return when the world is ready; it runs on.")] = False,
+    build: Annotated[bool, typer.Option(help="Build the web client and the address map first, if need be.")] = True,
 ) -> None:
     """Start a world on this machine."""
     console, path = Console(highlight=False), find_world(world).absolute()
     loaded = load_world(path)
-    build_all(lambda text: console.print(f"[dim]{text} …[/]"))
+    if build:
+        build_all(lambda text: console.print(f"[dim]{text} …[/]"))
     began = time.monotonic()
     if detach:
         _up_detached(console, loaded, path, state)

@@ -54,7 +54,13 @@ def welcome(world: World, state: Path, seconds: float) -> RenderableType:
     parts += [Text("\nTry next", style="bold"), _ideas(world)]
     trust = "Browsers warn until they know this world's own authority; `moonbow trust` installs it."
     parts.append(Text(f"\n{trust}\nIt is {state}/pki/ca.crt.", style="dim"))
-    return Panel(Group(*parts), title=f"{world.name} is up after {seconds:.1f} s", border_style="green", expand=False)
+    return Panel(
+        Group(*parts),
+        padding=(0, 1),
+        title=f"{world.name} is up after {seconds:.1f} s",
+        border_style="green",
+        expand=False,
+    )
 
 
 def _places(world: World) -> Table:
@@ -65,10 +71,11 @@ def _places(world: World) -> Table:
 
 
 def _people(company: Company) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2))
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for _ in range(3):
+        table.add_column(overflow="fold")
     for person in company.people:
-        role = f"[dim]{person.role}, {person.region}[/]"
-        table.add_row(person.name, f"[cyan]{person.login}[/]", person.password, role)
+        table.add_row(f"[cyan]{person.login}[/]", person.password, f"[dim]{person.role}, {person.region}[/]")
     return table
 
 
@@ -80,7 +87,7 @@ def _ideas(world: World) -> Table:
     if len(regions) > 1:
         ideas.append((f"moonbow cut {regions[0]} {regions[1]}", "part two regions; `heal` joins them"))
     ideas.append(("moonbow explain 194.2.0.1", "why a client gets the doors it gets"))
-    ideas.append(("moonbow drill list", "what can be broken on purpose to check the laws"))
+    ideas.append(("moonbow drill list", "break it on purpose and check the laws"))
     for command, meaning in ideas:
         table.add_row(f"[cyan]{command}[/]", f"[dim]{meaning}[/]")
     return table

@@ -136,8 +136,9 @@ def _bus(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
         "bus",
         (engines.nats_server, "-c", str(folder / "bus" / "nats.conf")),
         Probe("http", host, Ports.BUS_MONITOR, "/healthz"),
-        folder / "logs" / "bus.jsonl",
+        folder / "logs" / "bus.log",
         listens=tuple(Listener("tcp", host, port) for port in ports),
+        env=(("TZ", "UTC"),),  # it writes lines of its own, without a zone
     )
 
 

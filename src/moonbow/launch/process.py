@@ -211,7 +211,7 @@ async def _live(launcher: Launcher, balancers: list[Balancer], on_ready: Callabl
     supervisor, state = launcher.supervisor, launcher.state
     async with AsyncExitStack() as stack:
         _listen_to_signals(launcher)
-        stack.callback((state / "overrides.json").unlink, missing_ok=True)
+        stack.callback(_clean, state)
         stack.push_async_callback(supervisor.close)
         await stack.enter_async_context(serve_lines(state / "control.sock", launcher.answer))
         tending = asyncio.gather(*(balancer.run() for balancer in balancers))
@@ -268,6 +268,12 @@ def _prepare(world: World, world_file: Path, state: Path) -> list[Balancer]:
             balancers.append(Balancer(world, ref, state))
             balancers[-1].write_all()
     return balancers
+
+
+def _clean(state: Path) -> None:
+    """Remove what means nothing once nobody runs: the operator's word, and sockets that Envoy leaves."""
+    for path in (state / "overrides.json", *state.glob("sites/*/door*/admin.sock")):
+        path.unlink(missing_ok=True)
 
 
 def _make(state: Path) -> None:
