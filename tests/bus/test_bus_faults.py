@@ -97,7 +97,7 @@ def test_a_silent_region_fails_at_once_and_is_found_again(net: tuple[Servers, Li
 
 
 @pytest.mark.parametrize("hung", [False, True], ids=["killed", "hung"])
-def test_a_process_moves_to_the_sisters_server(net: tuple[Servers, Links], hung: bool) -> None:
+def test_a_process_moves_to_the_sisters_server_and_back_home(net: tuple[Servers, Links], hung: bool) -> None:
     servers, _ = net
 
     async def scenario() -> None:
@@ -122,6 +122,15 @@ def test_a_process_moves_to_the_sisters_server(net: tuple[Servers, Links], hung:
         assert {"reconnected in R", "reconnected in X"} <= set(said)
         if hung:
             servers.stop_signal("paris", signal.SIGCONT)
+        else:
+            servers.start("paris")
+
+        def at_home() -> bool:
+            listed = servers.varz("paris", "connz")["connections"]
+            return [found["name"] for found in listed if "name" in found] == ["test-paris"] * 2
+
+        await eventually_async(lambda: asyncio.to_thread(at_home), within_s=20)
+        await eventually_async(hears)
         await paris.close()
         await frankfurt.close()
 

@@ -60,6 +60,11 @@ def ticked(breaker: Breaker, now: float) -> Breaker:
     return breaker
 
 
+def forgiven(breaker: Breaker, now: float) -> Breaker:
+    """We ourselves were stopped until `now`: a region's silence meanwhile says nothing."""
+    return msgspec.structs.replace(breaker, heard_at=now) if breaker.state == "closed" else breaker
+
+
 def may_call(breaker: Breaker, now: float) -> bool:
     """Whether a user's request is worth trying."""
     return ticked(breaker, now).state == "closed"

@@ -30,6 +30,7 @@ log = logging.getLogger("moonbow.bus")
 Serve = Callable[[str, str, bytes], Awaitable[bytes]]
 
 BEAT_S = 1.0
+STOPPED_S = 2.5  # between two beats of our own: this process was stopped, or the machine is overloaded
 BEAT = "beat"
 PING_OP = "bus.ping"
 SERVING_MAX = 512  # requests of other regions served at one time by one process
@@ -189,7 +190,12 @@ class Bus:
         task.add_done_callback(self._tasks.discard)
 
     async def _beating(self) -> None:
+        ticked_at = time.monotonic()
         while True:
+            now = time.monotonic()
+            if now - ticked_at > STOPPED_S:
+                self._breakers = {name: breakers.forgiven(found, now) for name, found in self._breakers.items()}
+            ticked_at = now
             await self._x.publish(subjects.shared(self.region, BEAT), b"")
             for region in self._breakers:
                 self._note(region, breakers.ticked)

@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from pathlib import Path
-from urllib.parse import ParseResult
+from typing import Any
+from urllib.parse import ParseResult, urlsplit
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
@@ -31,6 +32,8 @@ RECONNECT_WAIT_S = 0.1
 PING_S = 1  # two unanswered ones end the connection: a hung server is noticed in about 3 s
 PENDING_MESSAGES_MAX = 65_536  # heard and not yet handled, of one subscription
 PENDING_BYTES_MAX = 32 * 1_048_576
+HOME_PROBE_S = 3.0  # while connected to a sister's server: how often we look whether our own is back
+HOME_PROBES = 2
 OUT_BYTES_MAX = 2 * 1_048_576  # kept while reconnecting; beyond it messages are dropped and counted
 TROUBLE_GATHER_S = 0.1  # drops come in bursts: one report for all of this time, at its end
 
@@ -75,6 +78,8 @@ class Connection:
         self._gathering: asyncio.TimerHandle | None = None
         self._listening: list[tuple[str, Callable[[Msg], Awaitable[None]], str]] = []
         self._redialling: asyncio.Task[None] | None = None
+        self._homing: asyncio.Task[None] | None = None
+        self._homeward = False
         self._closing = False
         self._dial: Callable[[Client], Awaitable[None]] | None = None
 
@@ -97,12 +102,15 @@ class Connection:
                 max_reconnect_attempts=-1, reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
                 connect_timeout=CONNECT_S, ping_interval=PING_S, max_outstanding_pings=2,
                 pending_size=OUT_BYTES_MAX, inbox_prefix=f"_INBOX.{region}",
+                reconnect_to_server_handler=self._choose,
                 error_cb=self._on_error, reconnected_cb=self._on_reconnected, closed_cb=self._on_closed,
             )  # fmt: skip
 
         self._dial = dial
+        self._home, self._context = urlsplit(urls[0]), context
         try:
             await asyncio.wait_for(dial(self._client), FIRST_CONNECT_S)
+            self._homing = asyncio.create_task(self._go_home())
         except (TimeoutError, NatsError, OSError) as error:
             await self.close()
             raise Unavailable("bus_down", f"no bus server answers: {type(error).__name__}") from error
@@ -164,13 +172,46 @@ class Connection:
         self._closing = True
         if self._gathering is not None:
             self._gathering.cancel()
-        if self._redialling is not None:
-            self._redialling.cancel()
+        for task in (self._redialling, self._homing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         with contextlib.suppress(NatsError, TimeoutError, OSError):
             if self.connected:
                 await self._client.flush(timeout=1)
         with contextlib.suppress(NatsError, TimeoutError, OSError):
             await asyncio.wait_for(self._client.close(), 2.0)
+
+    def _choose(self, servers: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:
+        """The server to try next: the one that failed least; of equal ones the first, which is our own site's."""
+        best = min(
+            servers,
+            key=lambda server: (0 if self._homeward else server.reconnects, server.uri.netloc != self._home.netloc),
+        )
+        self._homeward = False
+        return best, RECONNECT_WAIT_S if best.reconnects else 0.0
+
+    async def _go_home(self) -> None:
+        """Leave a sister's server when our own site's has been well twice in a row."""
+        well = 0
+        while True:
+            await asyncio.sleep(HOME_PROBE_S)
+            url = self._client.connected_url
+            away = self.connected and url is not None and url.netloc != self._home.netloc
+            well = well + 1 if away and await self._is_well() else 0
+            if well >= HOME_PROBES:
+                well, self._homeward = 0, True
+                await self._client.force_reconnect()
+
+    async def _is_well(self) -> bool:
+        """Whether our own site's server shakes hands: one that hangs still accepts connections."""
+        dial = asyncio.open_connection(self._home.hostname, self._home.port, ssl=self._context)
+        try:
+            _, writer = await asyncio.wait_for(dial, 1.0)
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
 
     async def _on_error(self, error: Exception) -> None:
         """Counts; a log line per drop would be a flood.  Called by nats-py for every fault it meets."""
