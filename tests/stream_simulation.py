@@ -211,7 +211,7 @@ class Process:
 
     def crash(self) -> None:
         self.alive = False
-        for task in (*self.tasks, *self.federation._tasks):
+        for task in self.tasks:
             task.cancel()
 
 

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 SHIPPED = Counter("moonbow_federation_shipped_total", "Effects shipped to another region and settled", ["dest"])
 COPIED = Counter("moonbow_federation_copied_total", "Order rows added to copies of rooms homed elsewhere")
 ASKED = Counter("moonbow_federation_bodies_total", "Bodies asked of other regions", ["owner", "state"])
+DROPPED = Counter("moonbow_federation_dropped_total", "Live messages not sent because too many were waiting")
+OUTGOING_MAX = 4_096
 TAIL_ROWS_MAX = 500
 TAIL_ROOMS_MAX = 200
 
@@ -62,7 +65,8 @@ class Federation:
         self._kick = asyncio.Event()
         self._tail_now: set[str] = set()
         self._tail_kick = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._outgoing: deque[tuple[str | None, str, bytes]] = deque()
+        self._told = asyncio.Event()
 
     # -- after a commit of ours ------------------------------------------------------------------------------------
 
@@ -72,7 +76,7 @@ class Federation:
             self._kick.set()
         rows = [LiveRow(f.row, f.body) for f in fresh]
         for live in model.batches(self.sender, rows):
-            self._spawn(self.bus.publish_region(subjects.LIVE, pack(live)))
+            self._say(None, subjects.LIVE, pack(live))
         to: dict[str, list[LiveRow]] = {}
         bodies: dict[str, list[LiveBody]] = {}
         now_ms = int(self.clock() * 1000)
@@ -88,22 +92,31 @@ class Federation:
         for region in {*to, *bodies}:
             for live in model.batches(self.sender, to.get(region, [])) or [Live(self.sender)]:
                 message = Live(self.sender, live.rows, bodies.pop(region, []))
-                self._spawn(self.bus.publish(subjects.live_to(self.region, region, "live"), pack(message)))
+                self._say(region, subjects.live_to(self.region, region, "live"), pack(message))
 
-    async def signal(self, live: Live, regions: Iterable[str]) -> None:
+    def signal(self, live: Live, regions: Iterable[str]) -> None:
         """Tell the region, and `regions`, of something that is never stored."""
-        self._spawn(self.bus.publish_region(subjects.LIVE, pack(live)))
+        payload = pack(live)
+        self._say(None, subjects.LIVE, payload)
         for region in regions:
-            self._spawn(self.bus.publish(subjects.live_to(self.region, region, "live"), pack(live)))
+            self._say(region, subjects.live_to(self.region, region, "live"), payload)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(self._quietly(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _say(self, region: str | None, subject: str, payload: bytes) -> None:
+        """Queue a live message, for our own region when `region` is None.  What does not fit is repaired later."""
+        if len(self._outgoing) >= OUTGOING_MAX:
+            DROPPED.inc()
+            return
+        self._outgoing.append((region, subject, payload))
+        self._told.set()
 
-    async def _quietly(self, work: Awaitable[None]) -> None:
-        with contextlib.suppress(Unavailable):
-            await work
+    async def _say_forever(self) -> None:
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            while self._outgoing:
+                region, subject, payload = self._outgoing.popleft()
+                with contextlib.suppress(Unavailable):
+                    await (self.bus.publish_region if region is None else self.bus.publish)(subject, payload)
 
     # -- live events from other regions ----------------------------------------------------------------------------
 
@@ -123,7 +136,7 @@ class Federation:
         if bodies or signals:
             passed = Live(self.sender, [], bodies, signals)
             self.show(passed)
-            await self.bus.publish_region(subjects.LIVE, pack(passed))
+            self._say(None, subjects.LIVE, pack(passed))
 
     async def _copy(self, rows: list[Row]) -> None:
         added = await self.store.write(transactions.copy_rows, rows)
@@ -200,6 +213,7 @@ class Federation:
     async def run(self) -> None:
         """Ship and tail until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._say_forever())
             group.create_task(self._ship_forever(group))
             group.create_task(self._tail_kicked())
             group.create_task(self._tail_sweep())

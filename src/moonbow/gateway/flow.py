@@ -307,7 +307,7 @@ class Flow:
         signal = model.Signal("typing", room, person, int(on))
         live = model.Live(self.sender, [], [], [signal])
         self._signal(signal)
-        await self.federation.signal(live, regions)
+        self.federation.signal(live, regions)
 
     async def mark_read(self, person: str, room: str, seq: int) -> int:
         """Move a read cursor and tell the person's other devices."""
@@ -315,7 +315,7 @@ class Flow:
         signal = model.Signal("read", room, person, now_at, to=person)
         self._signal(signal)
         if self.federation is not None:
-            await self.federation.signal(model.Live(self.sender, [], [], [signal]), ())
+            self.federation.signal(model.Live(self.sender, [], [], [signal]), ())
         return now_at
 
     # -- background ------------------------------------------------------------------------------------------------
