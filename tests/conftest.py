@@ -8,7 +8,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("moonbow")
     group.addoption("--long", action="store_true", help="run tests marked long as well")
-    group.addoption("--fast", action="store_true", help="leave out tests that need real engines or a browser")
+    group.addoption("--fast", action="store_true", help="leave out what is slow or needs real engines or a browser")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--long"):
         unwanted.add("long")
     if config.getoption("--fast"):
-        unwanted |= {"long", "engines", "browser"}
+        unwanted |= {"long", "engines", "browser", "slow"}
     kept = [item for item in items if not unwanted.intersection(mark.name for mark in item.iter_markers())]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])

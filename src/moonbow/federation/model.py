@@ -1,4 +1,4 @@
-"""Values that gateways say to each other on the bus.  Between regions: ids and times at rest, bodies only in passing."""
+"""What gateways say to each other on the bus.  Between regions: ids and times at rest, bodies only in passing."""
 
 from __future__ import annotations
 

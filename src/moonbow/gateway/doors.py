@@ -53,7 +53,7 @@ class Doors:
                 url=f"https://{self.world.domain}",
                 address=door_address(self.world, ref, door),
                 port=Ports.DOOR,
-            )  # fmt: skip
+            )
             for ref in refs
             for door in range(ref.site.doors)
         ]

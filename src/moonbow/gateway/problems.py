@@ -61,5 +61,6 @@ def make(
     """A problem document."""
     return Problem(
         type=f"https://moonbow.dev/problems/{code}", title=TITLES.get(status, "Error"), status=status, code=code,
-        detail=detail, retryable=retryable, faults=faults or [], region=region, retry_after_s=retry_after_s, trace=trace,
+        detail=detail, retryable=retryable, faults=faults or [], region=region, retry_after_s=retry_after_s,
+        trace=trace,
     )  # fmt: skip

@@ -384,7 +384,7 @@ class SqliteTimeline:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def on_commit(self, publish: Callable[[list[Fresh], bool], None]) -> None:
-        """Who is told, on the loop, of the rows of every commit, before the callers are; and whether the outbox grew."""
+        """Who is told, on the loop, of the rows of every commit and whether the outbox grew; the callers hear first."""
         self._publish = publish
 
     def submit(self, work: Callable[..., Any], args: tuple[Any, ...], done: Callback) -> None:
