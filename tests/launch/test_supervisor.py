@@ -15,8 +15,8 @@ import pytest
 
 from moonbow.base.errors import ConfigError
 from moonbow.launch.child import bound_log, last_lines
-from moonbow.launch.policy import Probe, Spec
-from moonbow.launch.supervisor import Change, Supervisor
+from moonbow.launch.policy import Change, Probe, Spec
+from moonbow.launch.supervisor import Supervisor
 from support import eventually, eventually_async, free_port
 
 HOST = "127.90.3.1"

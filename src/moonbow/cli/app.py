@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable
 
 import typer
@@ -33,7 +33,11 @@ def make_app() -> typer.Typer:
         for name, command in commands.items():
             app.command(name, rich_help_panel=panel)(command)
     app.add_typer(world.app, name="world", rich_help_panel="Look into it")
-    if importlib.util.find_spec("moonbow.drills.cli") is not None:
+    if sys.argv[1:2] in (
+        [],
+        ["--help"],
+        ["drill"],
+    ):  # they bring a whole client, which other commands need not wait for
         from moonbow.drills import cli as drills
 
         app.add_typer(drills.app, name="drill", rich_help_panel="Break and mend it")

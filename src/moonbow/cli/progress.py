@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from moonbow.launch.supervisor import Change
+from moonbow.launch.policy import Change
 from moonbow.world import World
 
 MARKS = {

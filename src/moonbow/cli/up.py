@@ -16,8 +16,7 @@ from rich.console import Console
 from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
 from moonbow.launch.build import build_all
-from moonbow.launch.process import run
-from moonbow.launch.supervisor import Change
+from moonbow.launch.policy import Change
 from moonbow.world import World, load_world
 
 from .options import State, find_world, tell
@@ -63,6 +62,8 @@ def down(state: State) -> None:
 
 def _up_here(console: Console, world: World, path: Path, state: Path, began: float) -> None:
     """Run the launcher in this process until Ctrl-C, and show afterwards what goes wrong and right."""
+    from moonbow.launch.process import run  # takes a third of a second to import, which `down` need not wait for
+
     progress = Progress(console, world)
     ready = False
 

@@ -17,8 +17,8 @@ from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
 from moonbow.world import World
 
+from .policy import Change
 from .process import run
-from .supervisor import Change
 
 
 def _say(line: object) -> None:

@@ -172,6 +172,14 @@ def _gateway(world: World, ref: SiteRef, state: Path, number: int, engines: Engi
     )
 
 
+class Change(NamedTuple):
+    """A process went into another state; `reason` is a sentence, empty if there is nothing to say."""
+
+    key: str
+    state: State
+    reason: str = ""
+
+
 class Record(NamedTuple):
     """What is known of one process since it last started.  Times are seconds of one monotonic clock."""
 

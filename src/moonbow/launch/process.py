@@ -25,12 +25,12 @@ from moonbow.world import SiteRef, World, load_world
 
 from .control import Answer, ask, serve_lines
 from .lock import only_launcher
-from .policy import plan_processes
+from .policy import Change, plan_processes
 from .preflight import check_machine, find_engines
 from .probe import get
 from .seed import seed_demo
 from .state import Overrides, prepare_state, write_overrides
-from .supervisor import Change, Keeper, Supervisor
+from .supervisor import Keeper, Supervisor
 
 READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
 DRAIN_S = 10.0  # for the people of a site to go elsewhere

@@ -13,7 +13,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple
 
 from moonbow.base.errors import ConfigError
 
@@ -21,6 +20,7 @@ from .child import Child, bound_log, last_lines, start_child
 from .policy import (
     PROBE_INTERVAL_S,
     TERM_S,
+    Change,
     Record,
     Spec,
     State,
@@ -36,14 +36,6 @@ LOG_CHECK_S = 5.0
 START_FAILURES_MAX = 4  # in a row, after which waiting for readiness is over
 START_PROBE_S = 0.03  # between probes of a process that is starting
 log = logging.getLogger("moonbow.launch")
-
-
-class Change(NamedTuple):
-    """A process went into another state; `reason` is a sentence, empty if there is nothing to say."""
-
-    key: str
-    state: State
-    reason: str = ""
 
 
 class Keeper:
