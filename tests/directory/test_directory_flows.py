@@ -272,6 +272,7 @@ def test_people_are_added_where_they_belong_by_the_companys_home(state: Path) ->
             for region in (None, "emea", "na"):
                 taken = await refusal(tokyo.add_person(claims, msgspec.structs.replace(NEW, region=region)))
                 assert (taken.code, taken.status) == ("login_taken", 409)
+                assert (await made.at["paris"].sign_in(NEW.login, NEW.password, client=CLIENT)).person == nova
             refusals = {
                 "not_allowed": {"role": "admin"},
                 "region_unknown": {"region": "mars"},
@@ -405,6 +406,9 @@ def test_a_region_without_people_of_a_company_learns_nothing_of_it(state: Path) 
                 assert (await refusal(paris.serve("apac", op, rpc.encode(ask)))).code == "not_yours"
                 assert (await refusal(paris.serve("cn", op, rpc.encode(ask)))).code == "not_yours"
                 assert (await refusal(paris.serve("apac", op, b"\x93nonsense"))).code == "request_malformed"
+            for op in (rpc.SIGN_IN, rpc.FIND, rpc.REFRESH, rpc.PERSONS, "directory.log"):
+                for stranger in ("cn", "mars", "emea"):
+                    assert (await refusal(paris.serve(stranger, op, b"\x90"))).code == "not_yours"
             # a region speaks for its own people only
             owner = claims_of(made, "paris", await made.sign_in("paris", made.person("emea", "owner")))
             forged = rpc.ChangeAsk(owner.sub, "owner", owner.org, owner.sub, rpc.PersonChange(name="Mallory"))

@@ -229,6 +229,7 @@ def test_what_a_region_may_not_say_stops_at_the_border(tmp_path: Path) -> None:
         forged = [
             ("shared.emea.log", [LogEntry("emea", 1, 1, key("apac", 7))]),
             ("shared.emea.log", [LogEntry("na", 1, 1, key("na", 7))]),
+            ("shared.emea.log", [LogEntry("na", 1, 1, key("emea", 7))]),
             ("shared.emea.log", [LogEntry("emea", 1, 1, login(1, "cn"))]),
             ("shared.emea.log", [["emea", 1, 1, ["profile", "usr_emea_1", "Ada"]]]),
             ("shared.cn.log", [LogEntry("cn", 1, 1, key("cn", 7))]),
@@ -238,7 +239,7 @@ def test_what_a_region_may_not_say_stops_at_the_border(tmp_path: Path) -> None:
         for subject, payload in forged:
             await wire.deliver((subject.split(".")[1], subject, encode(payload)))
         assert await stores["apac"].shared.heads() == {}
-        assert wire.planes["apac"].refused_total == 6
+        assert wire.planes["apac"].refused_total == 7
         good = [LogEntry("emea", 1, 1, key("emea")), LogEntry("emea", 1, 2, key("na"))]
         await wire.deliver(("emea", "shared.emea.log", encode(good)))
         assert await stores["apac"].shared.heads() == {"emea": Head(1, 1)}

@@ -66,11 +66,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Revocation(msgspec.Struct, frozen=True, kw_only=True):
-    """Sessions that ended: of `person`, the one called `sid`, or all begun before `before` when that is None."""
+    """The session `sid` of `person` ended at `before`; `no` counts the region's revocations."""
 
     no: int
     person: str
-    sid: str | None
+    sid: str
     before: float
 
 

@@ -162,7 +162,7 @@ class Directory:
         return self._sessions.check(token)
 
     def on_revoked(self, callback: OnRevoked) -> None:
-        """Call `callback(person, sid | None, before)` for each session that ends (all begun before, when None)."""
+        """Call `callback(person, sid, before)` once for each session that ends."""
         self._sessions.on_revoked(callback)
 
     async def people(self, org: str, query: str = "", cursor: str | None = None, limit: int = 50) -> Page:

@@ -16,11 +16,10 @@ KEEP_S = ACCESS_TOKEN_S + 60.0 + CLOCK_SKEW_S
 
 
 class Revoked:
-    """Ended sessions by sid, and people all of whose sessions ended."""
+    """Ended sessions by sid."""
 
     def __init__(self) -> None:
         self._sids: dict[str, float] = {}
-        self._people: dict[str, float] = {}
         self._seen: dict[int, float] = {}
 
     def add(self, revocations: Iterable[Revocation]) -> list[Revocation]:
@@ -28,19 +27,15 @@ class Revoked:
         fresh = [item for item in revocations if item.no not in self._seen]
         for item in fresh:
             self._seen[item.no] = item.before
-            if item.sid is None:
-                self._people[item.person] = max(item.before, self._people.get(item.person, 0.0))
-            else:
-                self._sids[item.sid] = item.before
+            self._sids[item.sid] = item.before
         return fresh
 
     def ends(self, claims: Claims) -> bool:
         """Whether the session of a token has ended."""
-        return claims.sid in self._sids or claims.iat <= self._people.get(claims.sub, -1.0)
+        return claims.sid in self._sids
 
     def forget(self, now: float) -> None:
         """Drop what ended so long ago that all its tokens have."""
         since = now - KEEP_S
         self._sids = {sid: before for sid, before in self._sids.items() if before >= since}
-        self._people = {person: before for person, before in self._people.items() if before >= since}
         self._seen = {no: before for no, before in self._seen.items() if before >= since}

@@ -62,7 +62,7 @@ class Sessions:
         await self.poll()
 
     def on_revoked(self, callback: OnRevoked) -> None:
-        """Call `callback(person, sid or None for all, before)` once for each session that ends."""
+        """Call `callback(person, sid, before)` once for each session that ends."""
         self._callbacks.append(callback)
 
     async def open(self, person: PersonRow) -> Session:

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS family (
     turned_at REAL NOT NULL, made_at REAL NOT NULL, expires_at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS family_by_person ON family (person, made_at);
 CREATE TABLE IF NOT EXISTS revocation (
-    no INTEGER PRIMARY KEY AUTOINCREMENT, person TEXT NOT NULL, sid TEXT, before_at REAL NOT NULL);
+    no INTEGER PRIMARY KEY AUTOINCREMENT, person TEXT NOT NULL, sid TEXT NOT NULL, before_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS login_owner (login_hash TEXT PRIMARY KEY, company TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS release (
     no INTEGER PRIMARY KEY AUTOINCREMENT, login_hash TEXT NOT NULL, company TEXT NOT NULL);
@@ -83,7 +83,7 @@ def erase_person(db: sqlite3.Connection, ident: str, now: float) -> list[Revocat
     db.execute("INSERT OR IGNORE INTO erased VALUES (?, ?)", (ident, now))
     db.execute("DELETE FROM credential WHERE person = ?", (ident,))
     db.execute("DELETE FROM person WHERE id = ?", (ident,))
-    return [*end_sessions(db, ident, None, "", now), _revoke(db, ident, None, now)]
+    return end_sessions(db, ident, None, "", now)
 
 
 def open_family(db: sqlite3.Connection, family: Family, families_max: int) -> list[Revocation]:
@@ -123,7 +123,7 @@ def end_sessions(db: sqlite3.Connection, person: str, sid: str | None, spare_sid
     return [_revoke(db, person, ended, now) for (ended,) in rows]
 
 
-def _revoke(db: sqlite3.Connection, person: str, sid: str | None, now: float) -> Revocation:
+def _revoke(db: sqlite3.Connection, person: str, sid: str, now: float) -> Revocation:
     cursor = db.execute("INSERT INTO revocation (person, sid, before_at) VALUES (?, ?, ?)", (person, sid, now))
     return Revocation(no=cursor.lastrowid or 0, person=person, sid=sid, before=now)
 
