@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +16,13 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
-from support import eventually
 
+from moonbow.directory.keys import KeyRing
 from moonbow.world import World, load_world
 from moonbow.world.policy import Ports, door_address
+from support import eventually
 
 WORLDS = Path(__file__).parents[1] / "worlds"
 SLOT = 1
@@ -38,7 +42,9 @@ class Scene:
 
     def rest(self, site: str, token: str | None = None) -> httpx.Client:
         headers = {"Host": self.world.domain} | ({"Authorization": f"Bearer {token}"} if token else {})
-        client = httpx.Client(base_url=f"https://{self.address(site)}:{Ports.DOOR}", verify=self.tls, headers=headers, timeout=10)
+        client = httpx.Client(
+            base_url=f"https://{self.address(site)}:{Ports.DOOR}", verify=self.tls, headers=headers, timeout=10
+        )
         client.event_hooks["request"] = [lambda r: r.extensions.update(sni_hostname=self.world.domain)]
         return client
 
@@ -81,20 +87,22 @@ class Raw(WSListener):
         data = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
         self.transport.send(WSMsgType.TEXT, data)
 
-    async def wait(self, kind: str, within_s: float = 5.0, **fields: Any) -> dict[str, Any]:
+    async def wait(self, t: str, /, within_s: float = 5.0, **fields: Any) -> dict[str, Any]:
         """The first frame of a kind with these fields, taken out of what came."""
         end = asyncio.get_running_loop().time() + within_s
         while True:
             for frame in self.frames:
-                if frame["t"] == kind and all(frame.get(key) == value for key, value in fields.items()):
+                if frame["t"] == t and all(frame.get(key) == value for key, value in fields.items()):
                     self.frames.remove(frame)
                     return frame
-            assert asyncio.get_running_loop().time() < end, f"no {kind} {fields} among {self.frames}"
+            assert asyncio.get_running_loop().time() < end, f"no {t} {fields} among {self.frames}"
             await asyncio.sleep(0.01)
 
-    def close(self) -> None:
+    async def leave(self) -> None:
+        """Close without a word, and let the loop see it."""
         if self.transport is not None:
             self.transport.disconnect(False)
+            await asyncio.wait_for(self.gone.wait(), 5)
 
 
 async def dial(scene: Scene, site: str, token: str, *, browser: bool = False) -> Raw:
@@ -120,6 +128,29 @@ async def hello(scene: Scene, site: str, token: str) -> tuple[Raw, dict[str, Any
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+def forge(claims: dict[str, Any], key: Ed25519PrivateKey, kid: str, alg: str = "EdDSA") -> str:
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    signed = f"{part({'alg': alg, 'kid': kid, 'typ': 'JWT'})}.{part(claims)}"
+    proof = b"" if alg == "none" else key.sign(signed.encode())
+    return f"{signed}.{base64.urlsafe_b64encode(proof).rstrip(b'=').decode()}"
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    body = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return claims
+
+
+def region_key(scene: Scene, region: str) -> tuple[Ed25519PrivateKey, str]:
+    """A region's real signing key, as a thief would have it, and its id."""
+    ring = KeyRing(region, scene.state / "regions" / region / "keys")
+    ring.open(time.time())
+    kid, key = ring.signer(time.time())
+    return key, kid
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
 from typing import Any
 
 import pytest
-from conftest_gateway import Scene, dial, hello, new_id
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from picows import WSHandshakeError
+
+from conftest_gateway import Scene, claims_of, dial, forge, hello, new_id, region_key
 from support import eventually
 
 pytestmark = pytest.mark.engines
@@ -54,7 +54,14 @@ def room(scene: Scene, ada: dict[str, Any]) -> str:
     ],
 )  # fmt: skip
 def test_rest_says_what_is_wrong_and_where(
-    scene: Scene, ada: dict[str, Any], method: str, path: str, body: bytes | None, status: int, code: str | None, place: str | None
+    scene: Scene,
+    ada: dict[str, Any],
+    method: str,
+    path: str,
+    body: bytes | None,
+    status: int,
+    code: str | None,
+    place: str | None,
 ) -> None:
     with scene.rest("paris", ada["access_token"]) as client:
         answer = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
@@ -75,31 +82,6 @@ def test_oversized_body_is_refused(scene: Scene, ada: dict[str, Any]) -> None:
         assert client.post("/v1/sync", content=b" " * 200_000).status_code == 413
         long = client.post("/v1/rooms", json={"title": "x" * 500})
         assert long.json()["faults"][0]["place"] == "$.title"
-
-
-def forge(claims: dict[str, Any], key: Ed25519PrivateKey, kid: str, alg: str = "EdDSA") -> str:
-    def part(value: dict[str, Any]) -> str:
-        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
-
-    signed = f"{part({'alg': alg, 'kid': kid, 'typ': 'JWT'})}.{part(claims)}"
-    proof = b"" if alg == "none" else key.sign(signed.encode())
-    return f"{signed}.{base64.urlsafe_b64encode(proof).rstrip(b'=').decode()}"
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    body = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    return claims
-
-
-def region_key(scene: Scene, region: str) -> tuple[Ed25519PrivateKey, str]:
-    """A region's real signing key, as a thief would have it, and its id."""
-    from moonbow.directory.keys import KeyRing
-
-    ring = KeyRing(region, scene.state / "regions" / region / "keys")
-    ring.open(time.time())
-    kid, key = ring.signer(time.time())
-    return key, kid
 
 
 def test_tokens_that_are_not_good(scene: Scene, ada: dict[str, Any]) -> None:
@@ -189,7 +171,7 @@ def test_bad_frames_are_answered_and_the_socket_stays(scene: Scene, ada: dict[st
             assert place is None or problem["place"] == place, (frame, problem)
         raw.send({"t": "ping", "n": 7})
         assert (await raw.wait("pong"))["n"] == 7
-        raw.close()
+        await raw.leave()
 
     asyncio.run(go())
 
@@ -202,7 +184,7 @@ def test_a_frame_of_a_mebibyte_closes_only_its_own_socket(scene: Scene, ada: dic
         await asyncio.wait_for(raw.gone.wait(), 5)
         other.send({"t": "ping", "n": 1})
         await other.wait("pong")
-        other.close()
+        await other.leave()
 
     asyncio.run(go())
 
@@ -213,7 +195,7 @@ def test_a_million_cursors_in_one_resume(scene: Scene, ada: dict[str, Any]) -> N
         raw.send({"t": "resume", "cursors": {f"rom_emea_{i:026d}": 1 for i in range(1001)}})
         problem = await raw.wait("problem")
         assert (problem["code"], problem["place"]) == ("invalid", "$.cursors")
-        raw.close()
+        await raw.leave()
 
     asyncio.run(go())
 
@@ -290,6 +272,6 @@ def test_a_client_that_never_reads_is_cut_and_may_resume(scene: Scene, ada: dict
         got = [f["seq"] for f in again.frames if f["t"] == "row" and f["stream"] == big]
         assert got == list(range(last + 1, head + sent + 1))
         for raw in (reader, writer, again):
-            raw.close()
+            await raw.leave()
 
     asyncio.run(go())
