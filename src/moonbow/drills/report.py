@@ -56,6 +56,8 @@ def show_report(report: Report, console: Console) -> None:
     console.print(laws)
     measured = Table("measured", "count", "p50", "p99", "max", box=None, pad_edge=False)
     for name, value in report.numbers.items():
+        if isinstance(value, Spread) and not value.count:
+            continue
         if isinstance(value, Spread):
             times = (f"{1000 * each:.1f} ms" for each in (value.p50_s, value.p99_s, value.max_s))
             measured.add_row(name, str(value.count), *times)

@@ -17,6 +17,7 @@ from .model import Incoming
 from .rest import Rest
 
 DIAL_S = 1.5  # TCP, TLS and the upgrade together
+NO_CODE, GONE = 1005, 1006  # a close frame without a code; no close frame (RFC 6455, section 7.4.1)
 SERVER_FRAME_BYTES_MAX = 4 * 1_048_576
 
 _encode = msgspec.json.Encoder().encode
@@ -32,7 +33,8 @@ class Socket(WSListener):
     def __init__(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
         self.on_frame, self.on_closed = on_frame, on_closed
         self.transport: WSTransport | None = None
-        self.code, self.reason = 1006, ""
+        self.closing = False
+        self._told = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
@@ -46,26 +48,37 @@ class Socket(WSListener):
             self.on_frame(event)
         elif frame.msg_type is WSMsgType.CLOSE:
             payload = frame.get_payload_as_bytes()
-            if len(payload) >= 2:
-                self.code, self.reason = int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
+            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_CODE
+            if not self.closing:
+                transport.send_close(frame.get_close_code())
+            self._end(transport)
+            self._tell(code, payload[2:].decode(errors="replace"))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.transport = None
-        self.on_closed(self.code, self.reason)
+        self.transport, self.closing = None, True
+        self._tell(GONE, "")
 
     def send(self, frame: ClientFrame) -> None:
-        """One frame; silently nothing once the socket is gone, `on_closed` tells."""
-        if self.transport is not None:
+        """One frame; silently nothing once the socket is going, `on_closed` tells."""
+        if self.transport is not None and not self.closing and not self.transport.underlying_transport.is_closing():
             self.transport.send(WSMsgType.TEXT, _encode(frame))
 
     def close(self, rude: bool = False) -> None:
         """End it: `rude` without asking the other side."""
-        if self.transport is not None:
-            if not rude:
-                self.transport.send_close()
-            self.transport.disconnect(graceful=not rude)
+        if self.transport is None:
+            return
+        if not rude and not self.closing:
+            self.transport.send_close()
+        self._end(self.transport, rude)
+
+    def _end(self, transport: WSTransport, rude: bool = False) -> None:
+        self.closing = True
+        transport.disconnect(graceful=not rude)
+
+    def _tell(self, code: int, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            self.on_closed(code, reason)
 
     async def wait_closed(self, within_s: float) -> None:
         """Wait until it is gone, and drop it if that takes too long."""

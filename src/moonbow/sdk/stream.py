@@ -15,7 +15,7 @@ from moonbow.wire.values import Door
 from .core import Core
 from .model import Close, Command, Deliver, Dial, Ended, Event, Incoming, Lapsed, Learn, Renew, Send, Settle
 from .rest import Rest
-from .socket import DialRefused, Socket, dial
+from .socket import GONE, DialRefused, Socket, dial
 
 EVENTS_MAX = 10_000  # waiting for the program; beyond it the socket is left until half of them are taken
 SLACK = 1_100  # one frame may become several events, at most one a stream
@@ -106,11 +106,14 @@ class Stream:
         return True
 
     def _closed(self, sock: int, code: int, reason: str) -> None:
-        self._sockets.pop(sock, None)
+        if (socket := self._sockets.pop(sock, None)) is not None:
+            self._leave(socket)
         self._do(self.core.closed(sock, code, reason, self.now()))
 
-    def _left(self, socket: Socket, code: int, reason: str) -> None:
-        self._leaving.discard(socket)
+    def _leave(self, socket: Socket, rude: bool = False) -> None:
+        self._leaving = {one for one in self._leaving if one.transport is not None} | {socket}
+        socket.on_closed = _nobody_listens
+        socket.close(rude)
 
     # -- doing ------------------------------------------------------------------------------------------------------
     def _do(self, commands: list[Command]) -> None:
@@ -127,9 +130,7 @@ class Stream:
                     self._begin(self._dial(sock, door))
                 case Close(sock, rude):
                     if (socket := self._sockets.pop(sock, None)) is not None:
-                        socket.on_closed = partial(self._left, socket)
-                        self._leaving.add(socket)
-                        socket.close(rude)
+                        self._leave(socket, rude)
                 case Renew():
                     self._begin(self._renew())
                 case Learn():
@@ -184,8 +185,8 @@ class Stream:
         else:
             self._sockets[sock] = socket
             self._do(self.core.opened(sock, self.now()))
-            if socket.transport is None:
-                self._closed(sock, socket.code, socket.reason)
+            if socket.closing:
+                self._closed(sock, GONE, "closed while it opened")
 
     async def _renew(self) -> None:
         pause = 0.1
@@ -212,3 +213,7 @@ class Stream:
 
 async def _run(work: Awaitable[None]) -> None:
     await work
+
+
+def _nobody_listens(code: int, reason: str) -> None:
+    """A socket that was left has nothing more to say."""

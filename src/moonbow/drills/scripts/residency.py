@@ -54,6 +54,8 @@ async def play(drill: Drill) -> None:
         await drill.stage.start_site(site)
         for one in planted:
             await one.reader.__aexit__(None, None, None)
+            await one.member.client.rest.close()
+    drill.numbers["words of the road that home's own log has"] = ", ".join(_kept_at_home(drill, planted)) or "none"
 
 
 async def _plant(drill: Drill, admin: Client, tasks: asyncio.TaskGroup, no: int, region: str, other: str) -> Planted:
@@ -144,6 +146,15 @@ def _absent(drill: Drill, planted: list[Planted]) -> Iterator[str]:
         for name, paths in search(drill.stage.folders_of(one.region), one.words).items():
             if not paths and name not in NEVER_ON_DISK + MAY_BE_AT_HOME:
                 yield f"the {name} of {one.region} is not even at home: the search proves nothing"
+
+
+def _kept_at_home(drill: Drill, planted: list[Planted]) -> list[str]:
+    """Which of the words that home may keep it does keep: then their absence elsewhere proves something."""
+    found: set[str] = set()
+    for one in planted:
+        words = {name: one.words[name] for name in MAY_BE_AT_HOME}
+        found |= {name for name, paths in search(drill.stage.folders_of(one.region), words).items() if paths}
+    return sorted(found)
 
 
 def _unseen(planted: list[Planted]) -> Iterator[str]:
