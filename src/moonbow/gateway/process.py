@@ -70,13 +70,12 @@ class Gateway:
         self.directory = Directory.open(self.world, self.state, ref, self.bus, REGISTRY)
         self.presence = Presence(self.world, region, self.bus, self.incarnation)
         self.flow = Flow(self.incarnation, self.store)
-        regions = [name for name, r in self.world.regions.items() if not r.sealed or name == region]
-        self.federation = Federation(self.incarnation, regions, self.store, self.bus, self.flow.show, self._leads)
+        self.federation = Federation(self.incarnation, visible_regions(self.world, region), self.store, self.bus, self.flow.show, self._leads)
         self.flow.federation = self.federation
         self.store.on_commit(self.flow.committed)
         self.hub = Hub(self.flow, self.store, self.directory.check, self.presence, region, ref.site.name, ref.site.city)
         self.hub.load = self._meter.line
-        self.doors = Doors(self.world, region, ref.site.name)
+        self.doors = Doors(self.world, ref, visible_regions(self.world, region))
         await self._listen()
         await self.directory.start()
         await self.presence.start()
@@ -126,7 +125,7 @@ class Gateway:
         house = House(
             directory=self.directory, presence=self.presence, store=self.store, flow=self.flow,
             federation=self.federation, doors=self.doors, calls=Calls(),
-            regions={name: region.title for name, region in self.world.regions.items()},
+            regions=visible_regions(self.world, self.ref.region),
             served_by=wire.Served(region=self.ref.region, site=self.ref.site.name, city=self.ref.site.city),
         )  # fmt: skip
         pages = load_pages(Path(os.environ.get("MOONBOW_WEB", str(Path(__file__).parents[3] / "web" / "dist"))))
@@ -233,6 +232,13 @@ class Gateway:
                     await asyncio.wait_for(room.close(), 1.0)
         if hasattr(self, "store"):
             self.store.close()
+
+
+def visible_regions(world: World, region: str) -> dict[str, str]:
+    """The regions that exist for people of `region`, with their titles: a sealed one stands alone."""
+    if world.regions[region].sealed:
+        return {region: world.regions[region].title}
+    return {name: found.title for name, found in world.regions.items() if not found.sealed}
 
 
 class LoadMeter:
