@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,11 @@ from moonbow.world import World, load_world
 
 SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Name of a site.")]
 LONGEST_S = 120.0  # for the launcher to answer; starting a site may take a minute
+
+
+def command() -> str:
+    """How the person called us, for hints that can be copied."""
+    return os.environ.get("MOONBOW_COMMAND") or "moonbow"
 
 
 def default_state() -> Path:
@@ -62,6 +68,6 @@ def tell(state: Path, **request: object) -> Answer:
     try:
         return ask(state / "control.sock", request, LONGEST_S)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise ConfigError(f"no world runs in {state}; `moonbow up` starts one") from None
+        raise ConfigError(f"no world runs in {state}; `{command()} up` starts one") from None
     except OSError as error:
         raise ConfigError(f"the launcher in {state} does not answer: {error}") from error

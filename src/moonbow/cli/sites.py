@@ -9,7 +9,7 @@ from rich.console import Console
 
 from moonbow.launch.control import Answer
 
-from .options import SiteName, State, tell
+from .options import SiteName, State, command, tell
 
 End = Annotated[str, typer.Argument(metavar="PLACE", help="A site or a region.")]
 
@@ -17,7 +17,8 @@ End = Annotated[str, typer.Argument(metavar="PLACE", help="A site or a region.")
 def kill(site: SiteName, state: State) -> None:
     """Take a site's power away: SIGKILL to all of it at once."""
     answer = tell(state, op="kill", site=site)
-    _say(f"[bold]{site}[/] is dead: {answer['processes']} processes killed.  [dim]moonbow start {site}[/] revives it.")
+    _say(f"[bold]{site}[/] is dead: {answer['processes']} processes killed.")
+    _say(f"[dim]{command()} start {site}[/] revives it.")
 
 
 def start(site: SiteName, state: State) -> None:
@@ -32,7 +33,7 @@ def drain(site: SiteName, state: State) -> None:
     with Console().status(f"draining {site}"):
         answer = tell(state, op="drain", site=site)
     _say_drained(site, answer)
-    _say(f"[dim]moonbow start {site}[/] puts it back into service.")
+    _say(f"[dim]{command()} start {site}[/] puts it back into service.")
 
 
 def stop(site: SiteName, state: State) -> None:
@@ -40,7 +41,7 @@ def stop(site: SiteName, state: State) -> None:
     with Console().status(f"stopping {site}"):
         answer = tell(state, op="stop", site=site)
     _say_drained(site, answer)
-    _say(f"[bold]{site}[/] is stopped.  [dim]moonbow start {site}[/] brings it back.")
+    _say(f"[bold]{site}[/] is stopped.  [dim]{command()} start {site}[/] brings it back.")
 
 
 def cut(
@@ -53,7 +54,7 @@ def cut(
 ) -> None:
     """Cut the links between two sites or regions."""
     _say_links(tell(state, op="cut", a=a, b=b, black_hole=black_hole))
-    _say(f"[dim]moonbow heal {a} {b}[/] mends it.")
+    _say(f"[dim]{command()} heal {a} {b}[/] mends it.")
 
 
 def heal(

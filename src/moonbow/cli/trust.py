@@ -12,7 +12,7 @@ from rich.console import Console
 
 from moonbow.base.errors import ConfigError
 
-from .options import State, world_in
+from .options import State, command, world_in
 
 TOOL_S = 20.0
 
@@ -21,7 +21,7 @@ def trust(state: State, undo: Annotated[bool, typer.Option("--undo", help="Take 
     """Install the world's certificate authority for this user; it can sign for the world's own domain only."""
     world, authority = world_in(state), state / "pki" / "ca.crt"
     if not authority.is_file():
-        raise ConfigError(f"{authority} is missing; the first `moonbow up` makes it")
+        raise ConfigError(f"{authority} is missing; the first `{command()} up` makes it")
     name, console = f"Moonbow {world.name} door CA", Console(highlight=False)
     if shutil.which("certutil"):
         folder = Path.home() / ".pki" / "nssdb"

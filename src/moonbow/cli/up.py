@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from moonbow.launch.build import build_all
 from moonbow.launch.policy import Change
 from moonbow.world import World, load_world
 
-from .options import State, find_world, tell
+from .options import State, command, find_world, tell
 from .progress import Progress
 from .welcome import welcome
 
@@ -35,13 +36,14 @@ def up(
     """Start a world on this machine."""
     console, path = Console(highlight=False), find_world(world).absolute()
     loaded = load_world(path)
+    os.umask(0o077)  # what lies in a state is for its owner
     if build:
         build_all(lambda text: console.print(f"[dim]{text} …[/]"))
     began = time.monotonic()
     if detach:
         _up_detached(console, loaded, path, state)
         console.print(welcome(loaded, state, time.monotonic() - began))
-        console.print("It runs on in the background; [cyan]moonbow down[/] stops it.")
+        console.print(f"It runs on in the background; [cyan]{command()} down[/] stops it.")
     else:
         _up_here(console, loaded, path, state, began)
 
@@ -55,7 +57,7 @@ def down(state: State) -> None:
         deadline = time.monotonic() + DOWN_S
         while _lives(pid):
             if time.monotonic() > deadline:
-                raise ConfigError(f"the launcher (pid {pid}) still runs after {DOWN_S:.0f} s; see `moonbow logs world`")
+                raise ConfigError(f"the launcher (pid {pid}) still runs; see `{command()} logs world`")
             time.sleep(0.05)
     console.print("stopped; nothing runs, the data rests")
 
@@ -106,12 +108,12 @@ def _log_to_file(state: Path) -> None:
 
 def _up_detached(console: Console, world: World, path: Path, state: Path) -> None:
     """Start the launcher as a process of its own, follow its report until it is ready."""
-    command = [sys.executable, "-P", "-m", "moonbow.launch", "--world", str(path), "--state", str(state)]
+    words = [sys.executable, "-P", "-m", "moonbow.launch", "--world", str(path), "--state", str(state)]
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     (state / "world" / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
     with (state / "world" / "logs" / "launcher.jsonl").open("ab") as log:
         launcher = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, cwd="/"
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, cwd="/"
         )
     assert launcher.stdout is not None
     with launcher.stdout, Progress(console, world) as progress:
@@ -123,7 +125,7 @@ def _up_detached(console: Console, world: World, path: Path, state: Path) -> Non
                 assert isinstance(problems, list)
                 raise ConfigError(*map(str, problems))
             progress.note(msgspec.convert(tuple(said.values()), Change))
-    raise ConfigError(f"the launcher ended with code {launcher.wait()}; see `moonbow logs world`")
+    raise ConfigError(f"the launcher ended with code {launcher.wait()}; see `{command()} logs world`")
 
 
 def _lives(pid: int) -> bool:

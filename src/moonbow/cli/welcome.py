@@ -12,6 +12,7 @@ from rich.text import Text
 
 from moonbow.world import World
 
+from .options import command
 from .world import place_url
 
 
@@ -52,7 +53,7 @@ def welcome(world: World, state: Path, seconds: float) -> RenderableType:
     for company in read_demo(state).companies:
         parts += [Text(f"\nSign in as somebody of {company.name}", style="bold"), _people(company)]
     parts += [Text("\nTry next", style="bold"), _ideas(world)]
-    trust = "Browsers warn until they know this world's own authority; `moonbow trust` installs it."
+    trust = f"Browsers warn until they know this world's own authority; `{command()} trust` installs it."
     parts.append(Text(f"\n{trust}\nIt is {state}/pki/ca.crt.", style="dim"))
     return Panel(
         Group(*parts),
@@ -81,13 +82,13 @@ def _people(company: Company) -> Table:
 
 def _ideas(world: World) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2))
-    site, regions = world.sites()[0].site.name, list(world.regions)
-    ideas = [("moonbow status", "everything that runs, and who is connected"), (f"moonbow kill {site}", "lose a site")]
-    ideas.append((f"moonbow start {site}", "and get it back"))
+    us, site, regions = command(), world.sites()[0].site.name, list(world.regions)
+    ideas = [(f"{us} status", "everything that runs, and who is connected"), (f"{us} kill {site}", "lose a site")]
+    ideas.append((f"{us} start {site}", "and get it back"))
     if len(regions) > 1:
-        ideas.append((f"moonbow cut {regions[0]} {regions[1]}", "part two regions; `heal` joins them"))
-    ideas.append(("moonbow explain 194.2.0.1", "why a client gets the doors it gets"))
-    ideas.append(("moonbow drill list", "break it on purpose and check the laws"))
-    for command, meaning in ideas:
-        table.add_row(f"[cyan]{command}[/]", f"[dim]{meaning}[/]")
+        ideas.append((f"{us} cut {regions[0]} {regions[1]}", "part two regions; `heal` joins them"))
+    ideas.append((f"{us} explain 194.2.0.1", "why a client gets the doors it gets"))
+    ideas.append((f"{us} drill list", "break it on purpose and check the laws"))
+    for words, meaning in ideas:
+        table.add_row(f"[cyan]{words}[/]", f"[dim]{meaning}[/]")
     return table
