@@ -15,10 +15,10 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from moonbow.base.errors import Refused
+from moonbow.base.errors import Refused, Unavailable
 from moonbow.drills.private import private_world
 from moonbow.drills.stage import Stage
-from moonbow.sdk import BodyEvent, CaughtUp, Client, Connected, Ended, Presence, Row
+from moonbow.sdk import BodyEvent, CaughtUp, Client, Connected, Ended, Lost, Presence, Reset, Row
 from moonbow.world import place_port
 from support import eventually_async
 
@@ -272,6 +272,48 @@ def test_killed_door_is_noticed_and_passed_over(town: Town) -> None:
             again = await until(ada, Connected)
             assert again.resumed
             await town.stage.wait_ready()
+
+    town.play(play)
+
+
+def test_home_out_of_reach_is_said_and_waited_out(town: Town) -> None:
+    async def play() -> None:
+        person = town.people["apac"]
+        doors = town.stage.doors_of("paris")
+        domain, ca = town.stage.world.domain, town.stage.ca
+        async with await Client.sign_in(doors, person["login"], person["password"], ca=ca, domain=domain) as kenji:
+            await until(kenji, CaughtUp)
+            room = await kenji.create_room("Cut off")
+            await town.stage.cut("emea", "apac")
+            try:
+                await until(kenji, Lost)
+                with pytest.raises(Unavailable) as caught:
+                    await kenji.me()
+                assert (caught.value.code, caught.value.region) == ("home_unreachable", "apac")
+                waiting = asyncio.create_task(kenji.send(room.id, "said during the cut"))
+            finally:
+                await town.stage.heal()
+            assert (await waiting).state == "placed"
+            await until(kenji, CaughtUp)
+
+    town.play(play)
+
+
+@pytest.mark.long
+def test_who_was_away_for_too_long_reads_the_history_anew(town: Town) -> None:
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            room = await kenji.create_room("Busy", [ada.person.id])
+            await until(ada, Row, lambda row: row.stream == room.id and row.kind == "entry")
+            ada.stream._do(ada.core.pause(0.0))
+            for start in range(0, 2_200, 200):
+                await asyncio.gather(*(kenji.send(room.id, f"line {start + no}") for no in range(200)))
+            ada.stream._do(ada.core.unpause(ada.stream.now()))
+            reset = await until(ada, Reset)
+            assert reset.stream == room.id
+            last = await kenji.send(room.id, "the last")
+            row = await until(ada, Row, lambda row: row.stream == room.id)
+            assert (row.seq, row.id) == (last.seq, last.id)
 
     town.play(play)
 
