@@ -198,13 +198,13 @@ def test_shown_too_late_or_never_is_noticed() -> None:
     seen.sent = [Sent("ann", "rom_a", "c", "hello", 1.0)]
     line = Line(1, "entry", "ent_1", "ann", None, "hello", "ok")
     seen.final = {"bob": {"rom_a": [line]}}
-    assert not laws.eventually_shown(seen, ["rom_a"], (0.0, 2.0), 5.0).held
+    assert not laws.eventually_shown(seen, "near", ["rom_a"], (0.0, 2.0), 5.0).held
     seen.shown = [Shown("bob", "rom_a", line, 4.0)]
-    assert laws.eventually_shown(seen, ["rom_a"], (0.0, 2.0), 3.5).held
-    assert not laws.eventually_shown(seen, ["rom_a"], (0.0, 2.0), 2.5).held
-    assert laws.eventually_shown(seen, ["rom_a"], (0.0, 2.0), 2.5, counted_from=3.0).held
-    assert laws.eventually_shown(seen, ["rom_a"], (2.0, 3.0), 0.0).held, "sent at another time"
-    assert laws.eventually_shown(seen, ["rom_b"], (0.0, 2.0), 0.0).held, "another room"
+    assert laws.eventually_shown(seen, "near", ["rom_a"], (0.0, 2.0), 3.5).held
+    assert not laws.eventually_shown(seen, "near", ["rom_a"], (0.0, 2.0), 2.5).held
+    assert laws.eventually_shown(seen, "near", ["rom_a"], (0.0, 2.0), 2.5, counted_from=3.0).held
+    assert laws.eventually_shown(seen, "near", ["rom_a"], (2.0, 3.0), 0.0).held, "sent at another time"
+    assert laws.eventually_shown(seen, "near", ["rom_b"], (0.0, 2.0), 0.0).held, "another room"
 
 
 def test_redacted_text_and_rows_after_removal_are_noticed() -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from moonbow.drills.cli import app
 from moonbow.drills.report import Report
 from moonbow.drills.scripts import DRILLS
+from moonbow.drills.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 SLOT = "7"
@@ -34,6 +35,13 @@ def test_unknown_drill_and_missing_world_are_said_plainly(tmp_path: Path) -> Non
     code, said = run("run", "site-loss", "--state", str(tmp_path))
     assert code == 2
     assert "world.toml" in said.replace("\n", "")
+
+
+def test_drill_that_needs_more_of_a_world_says_so(tmp_path: Path) -> None:
+    world = ROOT / "worlds" / "solo.toml"
+    (tmp_path / "world.toml").write_text(world.read_text())
+    lacking = {name for name, entry in DRILLS.items() if entry.lacks(Stage(tmp_path))}
+    assert lacking == {"site-loss", "region-cut", "roaming", "residency", "drain"}
 
 
 def play(name: str, tmp_path: Path) -> Report:

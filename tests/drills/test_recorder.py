@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from moonbow.drills.history import Done
+from moonbow.drills.history import Done, History
 from moonbow.drills.laws import Verdict
 from moonbow.drills.measure import Spread, answer_times, numbers, showing_times, spread
 from moonbow.drills.private import in_slot
@@ -94,8 +94,9 @@ def report(*verdicts: Verdict) -> Report:
 
 def test_report_is_read_back_and_shown(tmp_path: Path) -> None:
     broken = report(Verdict("always_x", False, "3 things: 1 faults", 1, ["[red]not markup[/]"]))
-    path = save_report(broken, tmp_path / "reports")
+    path = save_report(broken, tmp_path / "reports", History())
     assert msgspec.json.decode(path.read_bytes(), type=Report) == broken
+    assert path.with_suffix(".history.json").exists(), "what was seen is kept when a law is broken"
     out = StringIO()
     show_report(broken, Console(file=out, width=120))
     assert "BROKEN" in out.getvalue()

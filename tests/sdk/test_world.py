@@ -337,3 +337,31 @@ def test_examples_of_the_handbook_run(town: Town, example: str, says: str) -> No
     )
     assert done.returncode == 0, done.stderr
     assert says in done.stdout
+
+
+def test_echo_bot_answers_each_question_once(town: Town) -> None:
+    person = town.people["apac"]
+    account = {"LOGIN": person["login"], "PASSWORD": person["password"], "URL": town.url, "CA": str(town.stage.ca)}
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "docs" / "examples" / "echo_bot.py")],
+        env=os.environ | {f"MOONBOW_{name}": value for name, value in account.items()},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as bot:
+        try:
+            assert bot.stdout is not None
+            assert "connected" in bot.stdout.readline()
+
+            async def play() -> None:
+                async with await town.sign_in("emea") as ada:
+                    kenji = next(one.id for one in await ada.people() if one.region == "apac" and one.role != "guest")
+                    room = await ada.create_room("Echo", [kenji])
+                    await until(ada, Row, lambda row: row.stream == room.id and row.kind == "join")
+                    await ada.send(room.id, "!echo one")
+                    await ada.send(room.id, "!echo two")
+                    said = [text for _, text in await texts(ada, room.id, 4)]
+                    assert sorted(said) == ["!echo one", "!echo two", "one", "two"]
+
+            town.play(play)
+        finally:
+            bot.terminate()

@@ -38,8 +38,8 @@ Keep = Annotated[bool, typer.Option("--keep", help="leave a private world's fold
 def list_drills() -> None:
     """What can be broken."""
     table = Table("drill", "what happens", box=None, pad_edge=False)
-    for name, (_, what) in DRILLS.items():
-        table.add_row(name, what)
+    for name, entry in DRILLS.items():
+        table.add_row(name, entry.what)
     console.print(table)
 
 
@@ -83,13 +83,19 @@ async def _run(
     async with where as stage:
         console.print(f"world {stage.world.name} in {stage.state}, seed {seed}")
         for name in names:
-            console.print(f"\nplaying [bold]{name}[/]: {DRILLS[name][1]}")
+            entry = DRILLS[name]
+            if (lack := entry.lacks(stage)) is not None:
+                if len(names) == 1:
+                    raise ConfigError(f"{name} cannot be played: {lack}")
+                console.print(f"\nleaving out [bold]{name}[/]: {lack}")
+                continue
+            console.print(f"\nplaying [bold]{name}[/]: {entry.what}")
             try:
-                report = await play(name, DRILLS[name][0], stage, seed, fast)
+                report, history = await play(name, entry.script, stage, seed, fast)
             except* MoonbowError as group:
                 raise ConfigError(*(f"{name}: {error}" for error in _leaves(group))) from group
             show_report(report, console)
-            console.print(f"report: {save_report(report, reports)}")
+            console.print(f"report: {save_report(report, reports, history)}")
             found.append(report)
     return found
 

@@ -100,8 +100,8 @@ class Drill:
 Script = Callable[[Drill], Awaitable[None]]
 
 
-async def play(name: str, script: Script, stage: Stage, seed: int, fast: bool = False) -> Report:
-    """Play one drill on a running world, and report.  The world is left healed and ready."""
+async def play(name: str, script: Script, stage: Stage, seed: int, fast: bool = False) -> tuple[Report, History]:
+    """Play one drill on a running world: its report and what was seen.  The world is left healed and ready."""
     drill = Drill(name, stage, seed, fast)
     started = datetime.now(UTC)
     await stage.wait_ready()
@@ -111,7 +111,7 @@ async def play(name: str, script: Script, stage: Stage, seed: int, fast: bool = 
     finally:
         with contextlib.suppress(OSError):
             await stage.restore()
-    return Report(
+    report = Report(
         drill=name,
         world=stage.world.name,
         seed=seed,
@@ -122,6 +122,7 @@ async def play(name: str, script: Script, stage: Stage, seed: int, fast: bool = 
         numbers={**numbers(drill.history), **drill.numbers},
         done=drill.history.done,
     )
+    return report, drill.history
 
 
 def _groups(members: Sequence[Member], count: int) -> list[list[Member]]:

@@ -228,11 +228,16 @@ def eventually_back(seen: History, readers: Collection[str], since: float, withi
 
 
 def eventually_shown(
-    seen: History, rooms: Collection[str], sent_between: tuple[float, float], within_s: float, counted_from: float = 0.0
+    seen: History,
+    where: str,
+    rooms: Collection[str],
+    sent_between: tuple[float, float],
+    within_s: float,
+    counted_from: float = 0.0,
 ) -> Verdict:
     """Each message sent in these rooms in this time was on the screen of all who read it back `within_s` later.
 
-    The time counts from its sending, or from `counted_from` if that is later.
+    The time counts from its sending, or from `counted_from` if that is later.  `where` says which rooms these are.
     """
     sent = {
         one.text: max(one.at, counted_from)
@@ -257,7 +262,7 @@ def eventually_shown(
 
     slowest = max(late.values(), default=0.0)
     looked_at = f"{len(owed)} showings of {len(sent)} messages, slowest {slowest:.2f} s, {within_s:g} s allowed"
-    return judge("eventually_shown", looked_at, faults())
+    return judge(f"eventually_shown_{where}", looked_at, faults())
 
 
 def finally_redacted_is_gone(seen: History, redacted: Collection[str]) -> Verdict:

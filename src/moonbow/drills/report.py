@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .history import Done
+from .history import Done, History
 from .laws import Verdict
 from .measure import Spread
 
@@ -33,12 +33,14 @@ class Report(msgspec.Struct, frozen=True):
         return bool(self.verdicts) and all(verdict.held for verdict in self.verdicts)
 
 
-def save_report(report: Report, folder: Path) -> Path:
-    """Write the report; its path."""
+def save_report(report: Report, folder: Path, history: History) -> Path:
+    """Write the report, and beside it the whole history if a law is broken; the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = report.started_at.replace(":", "").replace("-", "")[:15]
     path = folder / f"drill-{report.drill}-{stamp}-{report.seed}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    if not report.held:
+        path.with_suffix(".history.json").write_bytes(msgspec.json.encode(history))
     return path
 
 

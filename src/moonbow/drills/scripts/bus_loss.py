@@ -32,6 +32,6 @@ async def play(drill: Drill) -> None:
         over = drill.recorder.done("the bus is let go")
     await drill.finish()
     near, everywhere = drill.near[region], list(drill.crowd.rooms)
-    drill.verdicts.append(laws.eventually_shown(drill.history, near, (began, over), SHOWN_S))
-    drill.verdicts.append(laws.eventually_shown(drill.history, everywhere, (began, over), HEALED_S, over))
+    drill.verdicts.append(laws.eventually_shown(drill.history, "inside", near, (began, over), SHOWN_S))
+    drill.verdicts.append(laws.eventually_shown(drill.history, "everywhere", everywhere, (began, over), HEALED_S, over))
     drill.numbers["messages a second"] = round(talking.result(), 1)

@@ -35,8 +35,8 @@ async def play(drill: Drill) -> None:
         rolled.set()
     await drill.finish()
     everyone = [member.name for member in drill.crowd.members]
-    drill.verdicts.append(laws.eventually_shown(drill.history, drill.near_rooms(), (began, over), SHOWN_S))
-    drill.verdicts.append(laws.eventually_shown(drill.history, drill.far, (began, over), CROSSED_S))
+    drill.verdicts.append(laws.eventually_shown(drill.history, "inside", drill.near_rooms(), (began, over), SHOWN_S))
+    drill.verdicts.append(laws.eventually_shown(drill.history, "across", drill.far, (began, over), CROSSED_S))
     drill.verdicts.append(laws.always_undisturbed(drill.history, everyone, 0.0))
     drill.verdicts.append(laws.always_answered(drill.history))
     drill.numbers["messages a second"] = round(talking.result(), 1)

@@ -47,8 +47,8 @@ async def play(drill: Drill) -> None:
         await drill.stage.heal()
     await drill.finish()
     seen = drill.history
-    drill.verdicts.append(laws.eventually_shown(seen, drill.near_rooms(), (cut_at, healed_at), INSIDE_S))
-    drill.verdicts.append(laws.eventually_shown(seen, drill.far, (cut_at, healed_at), HEALED_S, healed_at))
+    drill.verdicts.append(laws.eventually_shown(seen, "inside", drill.near_rooms(), (cut_at, healed_at), INSIDE_S))
+    drill.verdicts.append(laws.eventually_shown(seen, "across", drill.far, (cut_at, healed_at), HEALED_S, healed_at))
     drill.verdicts.append(laws.finally_redacted_is_gone(seen, redacted))
     drill.verdicts.append(laws.finally_removed_sees_nothing_more(seen, _where(drill, removed)))
     drill.numbers["messages a second"] = round(talking.result(), 1)
