@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 from collections.abc import Coroutine, Iterator
@@ -20,6 +21,7 @@ from moonbow.bus import Bus
 from moonbow.bus.connection import AbruptTransport
 from moonbow.bus.policy import server_urls
 from moonbow.launch.pki import ensure_pki
+from moonbow.world.policy import Ports, site_address
 from support import eventually_async
 
 pytestmark = pytest.mark.engines
@@ -214,6 +216,39 @@ def test_plain_anonymous_and_foreign_clients_and_users_of_other_regions_are_refu
         said = greeting(servers, context(servers.state, user))
         assert b"PONG" not in said
         assert b"Authorization Violation" in said
+
+
+def server_greeting(servers: Servers, port: int, certificate: str, kind: str) -> bytes:
+    """What the server of paris says to somebody who knocks as another server."""
+    address = site_address(servers.world, servers.world.site("paris"))
+    said = b""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), 1) as plain:
+        plain.settimeout(1)
+        with context(servers.state, certificate).wrap_socket(plain, server_hostname=address) as stream:
+            name = {"cluster": "emea"} if kind == "route" else {"gateway": "apac"}
+            stream.sendall(
+                b"CONNECT " + json.dumps({"verbose": False, "name": "intruder", **name}).encode() + b"\r\nPING\r\n"
+            )
+            while b"PONG" not in said and b"-ERR" not in said and (data := stream.recv(4096)):
+                said += data
+    return said
+
+
+@pytest.mark.parametrize(
+    ("port", "kind", "certificate", "welcome"),
+    [
+        (Ports.BUS_ROUTES, "route", "mesh-frankfurt", True),
+        (Ports.BUS_ROUTES, "route", "mesh-singapore", False),
+        (Ports.BUS_ROUTES, "route", "bus-r-emea", False),
+        (Ports.BUS_GATEWAY, "gateway", "bus-x-apac", False),
+        (Ports.BUS_GATEWAY, "gateway", "bus-r-emea", False),
+    ],
+)
+def test_only_a_node_may_pose_as_a_server(
+    servers: Servers, port: int, kind: str, certificate: str, welcome: bool
+) -> None:
+    refused = b"Authorization Violation" in server_greeting(servers, port, certificate, kind)
+    assert refused != welcome
 
 
 def test_region_traffic_never_touches_a_gateway(servers: Servers) -> None:

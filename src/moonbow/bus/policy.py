@@ -87,7 +87,8 @@ def _cluster(world: World, ref: SiteRef, state: Path) -> str:
   advertise: {_advertised(world, ref, Ports.BUS_ROUTES)}
   no_advertise: true
   pool_size: -1
-  {_tls(state, ref, "verify: true")}
+  {_tls(state, ref, "verify_and_map: true")}
+  authorization {{ user: "node.{ref.region}.bus.moonbow" }}
   routes: [{routes}]
 }}"""
 
@@ -106,7 +107,8 @@ def _gateway(world: World, ref: SiteRef, state: Path) -> str:
   listen: {_quoted(site_address(world, ref), Ports.BUS_GATEWAY)}
   advertise: {_advertised(world, ref, Ports.BUS_GATEWAY)}
   reject_unknown_cluster: true
-  {_tls(state, ref, "verify: true")}
+  {_tls(state, ref, "verify_and_map: true")}
+  authorization {{ user: "node.bus.moonbow" }}
   gateways: [
 {remotes}
   ]

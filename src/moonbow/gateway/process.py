@@ -94,6 +94,7 @@ class Gateway:
         self.directory.on_revoked(self.hub.revoke)
         self.directory.on_erased(self._erase)
         self.presence.on_change(self.hub.presence)
+        self.presence.on_own_change(self.hub.own_presence)
         self.bus.on_trouble(self.flow.trouble)
         await self.bus.listen_region(subjects.LIVE, self._heard)
         await self.bus.listen(subjects.live_heard(region, "live"), self.federation.heard, queue="live")

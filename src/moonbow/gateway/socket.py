@@ -63,7 +63,8 @@ class Devices(Protocol):
 
     def connected(self, person: str, session: str, state: str) -> None: ...
     def changed(self, session: str, state: str) -> None: ...
-    def disconnected(self, session: str) -> None: ...
+    def disconnected(self, session: str, lost: bool = False) -> None: ...
+    def own(self, person: str) -> values.Presence: ...
     async def watch(self, session: str, people: list[str]) -> list[values.Presence]: ...
 
 
@@ -166,6 +167,13 @@ class Hub:
                 for socket in watchers:
                     socket.send(frame)
 
+    def own_presence(self, changed: list[values.Presence]) -> None:
+        """Tell people's own devices how they are shown: `invisible` is said to nobody else."""
+        for presence in changed:
+            frame = encode(presence)
+            for session in self.flow.live.people.get(presence.person, ()):
+                session.send(frame)
+
     def close(self, code: int, reason: str) -> None:
         """Close every socket."""
         for socket in list(self.sockets):
@@ -214,7 +222,7 @@ class Socket(WSListener):
         self._watch([])
         if self.session is not None:
             self.hub.flow.end(self.session)
-            self.hub.devices.disconnected(self.ident)
+            self.hub.devices.disconnected(self.ident, lost=not _said_goodbye(transport))
         self.transport = None
 
     def pause_writing(self) -> None:
@@ -351,6 +359,7 @@ class Socket(WSListener):
         self.started = True
         session.send = self.send
         early, self._early = self._early, []
+        self.send(encode(self.hub.devices.own(self.claims.sub)))
         for held in early:
             self.send(held)
         resets = await flow.replay(session, cursors, missing, self._writable) if cursors or missing else {}
@@ -508,6 +517,12 @@ def _token_of(request: WSUpgradeRequest) -> tuple[str, bool]:
         if protocol.startswith(wire.TOKEN_PROTOCOL):
             return protocol.removeprefix(wire.TOKEN_PROTOCOL), wire.PROTOCOL in offered
     raise Refused("token_missing", "an access token is needed", status=401)
+
+
+def _said_goodbye(transport: WSTransport) -> bool:
+    """Whether the client closed of its own will; else it is expected back in a moment."""
+    received = transport.close_handshake.recv if transport.close_handshake is not None else None
+    return received is not None and getattr(received.code, "value", received.code) in (1000, 1001)
 
 
 def _room_id(room: str) -> str:

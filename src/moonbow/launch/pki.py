@@ -52,6 +52,8 @@ def site_leaf(world: World, ref: SiteRef) -> Leaf:
     names: list[Name] = [
         ("uri", f"spiffe://moonbow/region/{ref.region}/site/{ref.site.name}"),
         ("dns", f"{ref.site.name}.{ref.region}.bus.moonbow"),
+        ("dns", f"node.{ref.region}.bus.moonbow"),  # may be a server of its region's cluster
+        ("dns", "node.bus.moonbow"),  # may be a server of another region
     ]
     names += [("ip", address) for address in addresses]
     return Leaf(f"mesh-{ref.site.name}", tuple(names), server=True, client=True)
