@@ -12,9 +12,9 @@ import pytest
 
 from directory_house import CLIENT, NOW, House, house, refusal, trouble
 from moonbow.base.errors import Refused
-from moonbow.base.ids import home
+from moonbow.base.ids import home, new_id
 from moonbow.directory import rpc
-from moonbow.directory.model import Claims
+from moonbow.directory.model import Claims, PersonRow
 from moonbow.directory.seed import seed
 from moonbow.directory.throttle import NETWORK_RULE
 from moonbow.wire.rest import ChangePerson, NewPerson, Session
@@ -395,6 +395,13 @@ def test_a_region_without_people_of_a_company_learns_nothing_of_it(state: Path) 
             # a company of emea only; apac asks about it
             other = "org_emea_" + "0" * 25 + "1"
             await paris.store.claim_login(other, "ab" * 32, "key", "emea", NOW)
+            row = PersonRow(
+                id=new_id("usr", "emea"), company=other, name="X", role="owner", login="x@y", login_hash="ab" * 32,
+                made_at=NOW,
+            )  # fmt: skip
+            await paris.store.create_person(row, "x")
+            assert await paris.names([row.id]) == {row.id: "X"}
+            assert await made.at["tokyo"].names([row.id]) == {}
             asks = [
                 (rpc.PEOPLE, rpc.PeopleAsk(other, "", None, 10)),
                 (rpc.COMPANY, rpc.CompanyAsk(other)),
