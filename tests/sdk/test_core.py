@@ -9,6 +9,7 @@ import pytest
 
 from moonbow.base import limits
 from moonbow.base.errors import Refused
+from moonbow.sdk import posts
 from moonbow.sdk.core import BACKOFF_S, DEAD_S, PING_S, WELCOME_S, Core
 from moonbow.sdk.model import (
     CaughtUp,
@@ -223,6 +224,19 @@ def test_fate_that_overtakes_its_ack_is_not_missed() -> None:
     ]
 
 
+def test_kept_posts_that_are_watched_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posts, "KEPT_MAX", 1)
+    play = Play()
+    sock = play.up(room())
+    finals = []
+    for no in (1, 2):
+        far = post()
+        play.core.post(far, play.now)
+        found = play.frame(sock, wire.Ack(client_id=far.client_id, state="kept", room=HERE, id=f"ent_emea_{no}"))
+        finals += [c.final for c in found if isinstance(c, Settle)]
+    assert finals == [False, True]
+
+
 def test_retryable_problem_is_tried_again_and_a_final_one_settles() -> None:
     play = Play()
     sock = play.up(room())
@@ -294,6 +308,13 @@ def test_migrate_avoids_the_site_that_goes_not_the_door_that_led_there() -> None
     sock = play.up(room(), site="frankfurt")  # entered at a door of paris, served by its sister
     asked = play.frame(sock, wire.Migrate(reason="drain", within_s=2.0))
     assert Dial(2, DOORS[0]) in asked
+
+
+def test_migrate_for_the_door_avoids_the_doors_site() -> None:
+    play = Play()
+    sock = play.up(room(), site="frankfurt")  # entered at a door of paris, served by its sister
+    asked = play.frame(sock, wire.Migrate(reason="door", within_s=2.0))
+    assert Dial(2, DOORS[2]) in asked
 
 
 def test_doors_that_lead_back_to_the_site_that_goes_are_tried_later_and_later() -> None:

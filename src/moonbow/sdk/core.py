@@ -231,7 +231,7 @@ class Core:
             case wire.Synced():
                 self._synced(link, event)
             case wire.Migrate():
-                self._migrate(now)
+                self._migrate(event.reason, now)
             case wire.ProblemEvent():
                 self._problem(event, now)
             case Presence() | wire.RoomEvent() | wire.TypingEvent() | wire.ReadEvent():
@@ -245,7 +245,7 @@ class Core:
         else:
             self.cursors.begin(welcome.inbox, welcome.inbox_head, welcome.rooms)
         link.phase, link.site = "replaying", welcome.site
-        if welcome.site != self.leaving:
+        if self.leaving not in (welcome.site, link.door.site):
             self.leaving = None
         self._deliver(Connected(welcome.site, welcome.city, link.door, self.greeted, welcome.rooms))
         self.greeted = True
@@ -273,12 +273,13 @@ class Core:
         elif (settle := self.posts.problem(event, now)) is not None:
             self.out.append(settle)
 
-    def _migrate(self, now: float) -> None:
+    def _migrate(self, reason: str, now: float) -> None:
         """Go elsewhere: at once the first time, later and later when doors lead back to the same site meanwhile."""
         if self.link is None or self.fresh is not None or self.redial_at is not None:
             return
-        self.hops = self.hops + 1 if self.link.site == self.leaving else 0
-        self.leaving = self.link.site
+        going = self.link.door.site if reason == "door" else self.link.site
+        self.hops = self.hops + 1 if going == self.leaving else 0
+        self.leaving = going
         if self.hops == 0:
             self._dial(now)
             self.out.append(Learn())

@@ -16,7 +16,8 @@ from moonbow.wire.values import Row
 from .model import Settle
 
 POSTS_MAX = 256  # unsettled at once
-FATES_MAX = 1_000  # remembered for those who ask what became of a kept post
+KEPT_MAX = 10_000  # kept posts whose fate is waited for; of those beyond it `kept` is the last word here
+FATES_MAX = 1_000  # fates that came before their ack, remembered for it
 AGAIN_S = 3.0  # an unanswered post is said again
 
 
@@ -67,9 +68,9 @@ class Posts:
             return Settle(posted, final=True)
         if (row := self.fates.get(ack.id)) is not None:
             return Settle(_fate(row, ack.client_id), final=True)
+        if len(self.kept) >= KEPT_MAX:
+            return Settle(posted, final=True)
         self.kept[ack.id] = ack.client_id
-        if len(self.kept) > FATES_MAX:
-            del self.kept[next(iter(self.kept))]
         return Settle(posted, final=False)
 
     def told(self, row: Row) -> Settle | None:

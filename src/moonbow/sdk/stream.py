@@ -158,8 +158,10 @@ class Stream:
             fate = self.fates.setdefault(posted.client_id, self._loop.create_future())
             if not fate.done():
                 fate.set_result(posted)
-            while len(self.fates) > FATES_MAX:
-                del self.fates[next(iter(self.fates))]
+            if len(self.fates) > 2 * FATES_MAX:  # those still waited for stay
+                told = [client_id for client_id, known in self.fates.items() if known.done()]
+                for client_id in told[:-FATES_MAX]:
+                    del self.fates[client_id]
 
     def _arm(self) -> None:
         at = self.core.wake_at()

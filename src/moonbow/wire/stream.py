@@ -165,7 +165,10 @@ class ReadEvent(Event, frozen=True, tag="read", tag_field="t"):
 
 
 class Migrate(Event, frozen=True, tag="migrate", tag_field="t"):
-    """This gateway is going: open a second socket, resume there, close this one, within the time given."""
+    """Open a second socket, resume there, close this one, within the time given.
+
+    `reason`: `drain` or `restart`, this gateway is going; `door`, the door that the client came by is.
+    """
 
     reason: str
     within_s: float
