@@ -6,8 +6,14 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
 import { Auth } from "./shell/auth";
+import { chosenScheme } from "./shell/storage";
 import { theme } from "./theme";
 import { App } from "./views/App";
+
+// Mantine sets the scheme when it has drawn the first page; the first page must not be drawn in the wrong one.
+const chosen = chosenScheme();
+const dark = chosen === "dark" || (chosen !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+document.documentElement.setAttribute("data-mantine-color-scheme", dark ? "dark" : "light");
 
 const root = document.getElementById("root");
 if (root !== null) {

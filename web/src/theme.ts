@@ -1,5 +1,5 @@
 /** Colours and shapes for Mantine; the page's own are in styles/app.css. */
-import { createTheme, Drawer, type MantineColorsTuple, Menu, Modal } from "@mantine/core";
+import { Button, createTheme, Drawer, type MantineColorsTuple, Menu, Modal } from "@mantine/core";
 
 const moon: MantineColorsTuple = [
   "#eef1ff", "#dfe4fd", "#c6cffb", "#aebbf7", "#97a7f2", "#7c8ee6", "#5d70d4", "#4656b8", "#37459b", "#28347c",
@@ -19,6 +19,7 @@ export const theme = createTheme({
   focusRing: "auto",
   respectReducedMotion: true,
   components: {
+    Button: Button.extend({ defaultProps: { variant: "filled" } }), // said, so that styles/colours.css can tell
     Modal: Modal.extend({ defaultProps: { closeButtonProps: { "aria-label": "Close" }, overlayProps: OVERLAY } }),
     Drawer: Drawer.extend({ defaultProps: { overlayProps: OVERLAY } }),
     Menu: Menu.extend({ defaultProps: { withInitialFocusPlaceholder: false } }), // a menu may hold nothing but its items

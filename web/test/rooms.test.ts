@@ -145,6 +145,22 @@ describe("unread", () => {
     expect(play.view().line).toBe(3);
   });
 
+  it("a read mark does not wait when the page goes", () => {
+    const play = live({ head: 1, no: 1, read: 1 });
+    play.do({ t: "open_room", room: ROOM });
+    play.do({ t: "attention", on: true });
+    play.hear(row(2));
+    expect(sent(play.do({ t: "leaving" }), "read")).toEqual([{ t: "read", room: ROOM, seq: 2 }]);
+    expect(sent(play.after(1_000), "read")).toEqual([]);
+  });
+
+  it("a room is read when it is opened, whichever is said first", () => {
+    const play = live({ head: 3, no: 3, read: 1, unread: 2 });
+    play.do({ t: "attention", on: true });
+    play.do({ t: "open_room", room: ROOM });
+    expect(play.view()).toMatchObject({ line: 1, info: { unread: 0, read: 3 } });
+  });
+
   it("a read mark made without a connection is sent with the next one", () => {
     const play = live({ head: 3, no: 3, read: 1, unread: 2 });
     play.do({ t: "open_room", room: ROOM });

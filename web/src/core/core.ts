@@ -23,6 +23,8 @@ export function step(state: State, input: Input, env: Env): Step {
       return link.closed(state, input.socket, input.code, env);
     case "tick":
       return chain(state, (s) => link.tick(s, env), (s) => outbox.flush(s, env), (s) => ephemeral.tick(s, env));
+    case "leaving":
+      return ephemeral.flushReads(state);
     case "wake":
       return link.wake(state, env);
     case "token":

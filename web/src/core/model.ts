@@ -114,6 +114,7 @@ export type Input =
   | { t: "frame"; socket: number; frame: ServerFrame }
   | { t: "closed"; socket: number; code: number }
   | { t: "tick" }
+  | { t: "leaving" } // the page is about to go, or is hidden
   | { t: "wake" } // the network is back, or the page is looked at again
   | { t: "token"; token: string }
   | { t: "trouble"; trouble: Trouble | null }

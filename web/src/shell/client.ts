@@ -36,9 +36,11 @@ export class Client {
     const wake = () => this.do({ t: "wake" });
     const seen = () => {
       if (document.visibilityState === "visible") wake();
+      else this.do({ t: "leaving" });
     };
     this.listen(window, "online", wake);
     this.listen(document, "visibilitychange", seen);
+    this.listen(window, "pagehide", () => this.do({ t: "leaving" }));
     for (const name of ["pointerdown", "keydown", "focus"]) this.listen(window, name, () => this.busy());
     this.undo.push(this.auth.onRenewed((token) => this.do({ t: "token", token })));
     this.do({ t: "restore", items: readPending(this.me) });

@@ -59,3 +59,8 @@ export function readPending(person: string): Pending[] {
 export function forgetAllPending(person: string): void {
   for (const item of readPending(person)) forgetPending(person, item.client_id);
 }
+
+/** The colour scheme chosen on this device, where Mantine keeps it; null for the device's own. */
+export function chosenScheme(): string | null {
+  return attempt(() => localStorage.getItem("mantine-color-scheme-value"), null);
+}

@@ -7,10 +7,10 @@ import { Banner } from "./Banner";
 import { goTo, useClient, useCore, useNarrow, useRoute, useWide } from "./hooks";
 import { RoomPage } from "./RoomPage";
 import { Sidebar } from "./Sidebar";
+import { Switcher } from "./Switcher";
 import { Welcome } from "./Welcome";
 import { neighbour } from "./order";
 
-const Switcher = lazy(() => import("./Switcher"));
 const NewRoom = lazy(() => import("./NewRoom"));
 
 export type Dialog = "switcher" | "room" | null;
@@ -44,8 +44,8 @@ export function Frame({ me }: { me: Person }) {
         )}
       </div>
       <Announcer />
+      {dialog === "switcher" && <Switcher onClose={() => setDialog(null)} />}
       <Suspense>
-        {dialog === "switcher" && <Switcher onClose={() => setDialog(null)} />}
         {dialog === "room" && <NewRoom onClose={() => setDialog(null)} />}
       </Suspense>
     </div>

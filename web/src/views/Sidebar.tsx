@@ -4,7 +4,7 @@ import { useMemo } from "react";
 
 import type { RoomView } from "../core/model";
 import type { Person } from "../core/wire";
-import { Avatar, PresenceText } from "./Avatar";
+import { Avatar } from "./Avatar";
 import type { Dialog } from "./Frame";
 import { addressOf, useClient, useCore } from "./hooks";
 import { HashIcon, PlusIcon, SearchIcon } from "./icons";
@@ -12,7 +12,7 @@ import { Logo } from "./Logo";
 import { MeMenu } from "./MeMenu";
 import { roomLists } from "./order";
 import { PlaceBadge } from "./PlaceBadge";
-import { count, roomTitle } from "./words";
+import { count, presenceWords, roomTitle } from "./words";
 
 interface Props {
   me: Person;
@@ -67,16 +67,15 @@ function Section({ title, add, onAdd, views, open }: { title: string; add: strin
 function RoomLink({ view: { info }, current }: { view: RoomView; current: boolean }) {
   const title = useCore((state) => roomTitle(state, info));
   const other = info.kind === "direct" ? info.others[0] : undefined;
+  const presence = useCore((state) => (other === undefined ? undefined : state.presence.get(other)));
   const unread = current ? 0 : info.unread;
+  const name = [title, presence && presenceWords(presence), unread > 0 && count(unread, "unread message", "unread messages")];
   return (
     <li>
-      <a className="room-link" href={addressOf(info.id)} aria-current={current ? "page" : undefined} data-unread={unread > 0 || undefined}>
+      <a className="room-link" href={addressOf(info.id)} aria-label={name.filter(Boolean).join(", ")} aria-current={current ? "page" : undefined} data-unread={unread > 0 || undefined}>
         {other === undefined ? <span className="room-sign"><HashIcon /></span> : <Avatar person={other} size={24} dot />}
         <span className="room-name">{title}</span>
-        {other !== undefined && <span className="sr">, <PresenceText person={other} /></span>}
-        {unread > 0 && (
-          <span className="badge"><span aria-hidden="true">{unread > 99 ? "99+" : unread}</span><span className="sr">, {count(unread, "unread message", "unread messages")}</span></span>
-        )}
+        {unread > 0 && <span className="badge">{unread > 99 ? "99+" : unread}</span>}
       </a>
     </li>
   );

@@ -29,7 +29,7 @@ export function hits(state: State, typed: string, people: readonly { id: string;
   return all.sort((a, b) => rank(a) - rank(b)).slice(0, SHOWN_MAX);
 }
 
-export default function Switcher({ onClose }: { onClose: () => void }) {
+export function Switcher({ onClose }: { onClose: () => void }) {
   const client = useClient();
   const { attempt } = useToast();
   const [typed, setTyped] = useState("");
@@ -59,7 +59,7 @@ export default function Switcher({ onClose }: { onClose: () => void }) {
   }
 
   return (
-    <Modal opened onClose={onClose} withCloseButton={false} padding={0} classNames={{ header: "sr" }} title="Go to a room or a person" yOffset="12vh" size={520}>
+    <Modal opened onClose={onClose} withCloseButton={false} padding={0} classNames={{ header: "sr" }} title="Go to a room or a person" transitionProps={{ duration: 0 }} yOffset="12vh" size={520}>
       <div className="switcher">
         <input
           className="switcher-input" type="text" role="combobox" aria-label="Go to a room or a person" placeholder="Go to a room or a person"

@@ -83,7 +83,7 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
     virtual.scrollToIndex(index, { align: "auto" });
   }
 
-  const newer = view?.line == null ? 0 : view.rows.filter((row) => row.seq > (view.line ?? 0) && row.kind === "entry" && row.author !== me.id).length;
+  const newer = view?.info.unread ?? 0;
   return (
     <div className="timeline-place">
       <div ref={scroller} className="timeline" onScroll={onScroll}>
