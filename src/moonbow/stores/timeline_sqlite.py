@@ -4,18 +4,24 @@ One thread a process writes.  It takes what is waiting, and runs it as one trans
 several processes queue on a file lock (the kernel wakes the next one; SQLite's own waiting sleeps in steps).
 Reads run on the caller's thread on a connection of their own: a page takes tens of microseconds, and WAL readers
 wait for nobody.
+
+Erased text leaves the disk.  `secure_delete` alone does not see to that: when SQLite splits or joins pages it leaves
+copies of moved rows in the unused middle of pages.  So texts lie in a table that only grows at its end, whose rows
+never move, and erasing overwrites them where they are; soon after, the write-ahead log is emptied.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import logging
 import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -38,9 +44,12 @@ from moonbow.timeline.ports import Callback, Reads, Tx
 
 from .home import HomeRegion, bind_file
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+VERSION = 1
+SCRUB_S = 0.5  # from an erasure to the emptying of the write-ahead log
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta(epoch INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS stream(key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL,
@@ -53,7 +62,7 @@ CREATE TABLE IF NOT EXISTS span(stream INTEGER NOT NULL, person TEXT NOT NULL, j
     PRIMARY KEY(stream, person, joined)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS post(entry TEXT PRIMARY KEY, author TEXT NOT NULL, client_id TEXT NOT NULL,
     mark BLOB NOT NULL, room TEXT NOT NULL, state TEXT NOT NULL, seq INTEGER, code TEXT, early INTEGER NOT NULL,
-    body BLOB) WITHOUT ROWID;
+    body INTEGER) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS post_client ON post(author, client_id);
 CREATE TABLE IF NOT EXISTS seat(person TEXT NOT NULL, room TEXT NOT NULL, read INTEGER NOT NULL,
     invited INTEGER NOT NULL, PRIMARY KEY(person, room)) WITHOUT ROWID;
@@ -65,7 +74,9 @@ CREATE TABLE IF NOT EXISTS applied(source TEXT NOT NULL, epoch INTEGER NOT NULL,
     out_no INTEGER NOT NULL, state TEXT NOT NULL, seq INTEGER, code TEXT,
     PRIMARY KEY(source, epoch, stream, out_no)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gone(person TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
+CREATE TABLE IF NOT EXISTS body(key INTEGER PRIMARY KEY, text BLOB NOT NULL);
+INSERT INTO body(text) SELECT zeroblob(2000) FROM (VALUES (1), (2), (3)) WHERE NOT EXISTS (SELECT 1 FROM body);
+"""  # the zeros split the table's root while nobody's text is in it; from then on pages are only added at the end
 _ROW = "seq, kind, entry, author, target, no, at, gone, detail"
 
 
@@ -169,7 +180,9 @@ class SqliteReads:
             some = entries[start : start + 500]
             marks = ",".join("?" * len(some))
             for entry, *stored in self._run(
-                f"SELECT entry, author, room, body FROM post WHERE entry IN ({marks})", some
+                "SELECT entry, author, room, text FROM post LEFT JOIN body ON body.key = post.body"
+                f" WHERE entry IN ({marks})",
+                some,
             ):
                 found[entry] = Stored(*stored)
         return found
@@ -238,7 +251,7 @@ class SqliteTx(SqliteReads):
         super().__init__(connection, region)
         self.now_ms = now_ms
         self.fresh: list[Fresh] = []
-        self.queued = False
+        self.queued = self.erased = False
         self._streams: dict[str, Stream | None] = {}
         self._spans: dict[tuple[int, str], list[Span]] = {}
 
@@ -282,21 +295,31 @@ class SqliteTx(SqliteReads):
         self, author: str, client_id: str, mark: bytes, entry: str, room: str, state: str,
         seq: int | None, code: str | None, body: bytes | None,
     ) -> None:  # fmt: skip
+        key = self._run("INSERT INTO body(text) VALUES (?)", (body,)).lastrowid if body is not None else None
         self._run(
             "INSERT INTO post VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (entry, author, client_id, mark, room, state, seq, code, state == "refused", body),
+            (entry, author, client_id, mark, room, state, seq, code, state == "refused", key),
         )
 
     def set_fate(self, entry: str, state: str, seq: int | None, code: str | None) -> None:
         self._run("UPDATE post SET state = ?, seq = ?, code = ? WHERE entry = ?", (state, seq, code, entry))
 
     def erase_body(self, entry: str) -> None:
-        self._run("UPDATE post SET body = NULL WHERE entry = ?", (entry,))
+        self._erase("entry = ?", entry)
 
     def erase_author(self, author: str) -> list[str]:
         rooms = self._run("SELECT DISTINCT room FROM post WHERE author = ? ORDER BY room", (author,)).fetchall()
-        self._run("UPDATE post SET body = NULL WHERE author = ?", (author,))
+        self._erase("author = ?", author)
         return [room for (room,) in rooms]
+
+    def _erase(self, which: str, value: str) -> None:
+        """Overwrite texts in their place, and forget their marks, by which a text could be guessed."""
+        done = self._run(
+            f"UPDATE body SET text = zeroblob(length(text)) WHERE key IN (SELECT body FROM post WHERE {which})",
+            (value,),
+        )
+        self.erased |= done.rowcount > 0
+        self._run(f"UPDATE post SET body = NULL, mark = x'' WHERE {which}", (value,))
 
     def set_seat(self, person: str, room: str, *, read: int | None = None, invited: bool | None = None) -> None:
         self._run(
@@ -362,24 +385,40 @@ class SqliteTimeline:
         self.region = home.name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._writer = open_connection(path)
-        self._prepare(home)
-        self._reader = open_connection(path)
+        try:
+            self._writer = open_connection(path)
+            self._prepare(home)
+            self._reader = open_connection(path)
+        except sqlite3.Error as error:
+            raise Unavailable("store_unavailable", str(error)) from error
         self._reads = SqliteReads(self._reader, home.name)
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._publish: Callable[[list[Fresh], bool], None] = lambda fresh, queued: None
         self._began = 0.0
+        self._closing = False
+        self._scrub_at: float | None = time.monotonic()  # a process that ended early may have left something to empty
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write_loop, name="timeline-writer", daemon=True)
         self._thread.start()
         self.commits = self.operations = 0
 
     def _prepare(self, home: HomeRegion) -> None:
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        try:
+        with self._alone():
             bind_file(self._writer, home)
+            (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+            old = self._writer.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is not None
+            if version != VERSION and (old or version):
+                raise Broken(f"this store has layout {version}, and this program reads and writes {VERSION}")
             self._writer.executescript(SCHEMA)
             self._writer.execute("INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta)")
+            self._writer.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process of the machine writes."""
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
@@ -390,8 +429,10 @@ class SqliteTimeline:
     def submit(self, work: Callable[..., Any], args: tuple[Any, ...], done: Callback) -> None:
         """Run `work(tx, *args)` in the next transaction; `done(result, error)` follows on the loop.
 
-        `Unavailable` with `busy` when too much is waiting already.
+        `Unavailable` with `busy` when too much is waiting already, with `closing` when it is too late.
         """
+        if self._closing:
+            raise Unavailable("closing", "this gateway is going; another one will do it")
         if self._queue.qsize() >= limits.COMMIT_QUEUE_MAX:
             raise Unavailable("busy", "too many writes are waiting here; try again in a moment")
         self._queue.put(Work(work, args, done))
@@ -413,13 +454,14 @@ class SqliteTimeline:
 
     async def read(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(reads, …)` on one consistent snapshot."""
-        self._reader.execute("BEGIN")
         try:
-            return work(self._reads, *args, **kwargs)
+            self._reader.execute("BEGIN")
+            try:
+                return work(self._reads, *args, **kwargs)
+            finally:
+                self._reader.execute("COMMIT")
         except sqlite3.Error as error:
             raise Unavailable("store_unavailable", str(error)) from error
-        finally:
-            self._reader.execute("COMMIT")
 
     def busy_s(self) -> float:
         """For how long the transaction under way has been running, waiting for other processes not counted."""
@@ -428,6 +470,7 @@ class SqliteTimeline:
 
     def close(self) -> None:
         """Commit what is waiting, then stop."""
+        self._closing = True
         self._queue.put(None)
         self._thread.join(timeout=5)
         self._reader.close()
@@ -439,58 +482,102 @@ class SqliteTimeline:
     def _write_loop(self) -> None:
         more = True
         while more:
-            batch = [self._queue.get()]
-            while len(batch) < limits.COMMIT_BATCH_MAX and not self._queue.empty():
-                batch.append(self._queue.get())
+            batch = self._take()
             more = None not in batch
             works = [work for work in batch if work is not None]
             if works:
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
-                self._began = time.monotonic()
-                try:
-                    fresh, queued = run_batch(self._writer, self.region, works, time.time_ns() // 1_000_000)
-                finally:
-                    self._began = 0.0
-                    fcntl.flock(self._lock, fcntl.LOCK_UN)
-                if not self._loop.is_closed():
+                fresh, queued = self._commit(works)
+                with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
                     self._loop.call_soon_threadsafe(self._finish, works, fresh, queued)
+            if self._scrub_at is not None and (not more or time.monotonic() >= self._scrub_at):
+                self._scrub()
+
+    def _take(self) -> list[Work | None]:
+        """What is waiting, at most one batch; nothing when it is time to empty the log."""
+        timeout = None if self._scrub_at is None else max(0.0, self._scrub_at - time.monotonic())
+        try:
+            batch = [self._queue.get(timeout=timeout)]
+        except queue.Empty:
+            return []
+        while len(batch) < limits.COMMIT_BATCH_MAX and not self._queue.empty():
+            batch.append(self._queue.get())
+        return batch
+
+    def _commit(self, works: list[Work]) -> tuple[list[Fresh], bool]:
+        try:
+            with self._alone():
+                self._began = time.monotonic()
+                return run_batch(self._writer, self.region, works, time.time_ns() // 1_000_000, self._erased)
+        except Exception as error:  # whatever it is, those who wait are told, and the writer lives
+            log.exception("a batch failed")
+            for work in works:
+                work.result, work.error = None, Broken(f"the store could not write: {error!r}")
+            return [], False
+        finally:
+            self._began = 0.0
+
+    def _erased(self) -> None:
+        if self._scrub_at is None:
+            self._scrub_at = time.monotonic() + SCRUB_S
+
+    def _scrub(self) -> None:
+        """Move the log into the file and empty it: it may hold what has been erased.  Tried again while somebody reads
+        an older state."""
+        self._scrub_at = time.monotonic() + SCRUB_S
+        with contextlib.suppress(sqlite3.Error), self._alone():
+            self._writer.execute("PRAGMA busy_timeout = 20")
+            try:
+                (busy, _, _) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._writer.execute("PRAGMA busy_timeout = 5000")
+            if not busy:
+                self._scrub_at = None
 
     def _finish(self, works: list[Work], fresh: list[Fresh], queued: bool) -> None:
         self.commits += 1
         self.operations += len(works)
         for work in works:
-            work.done(work.result, work.error)
+            try:
+                work.done(work.result, work.error)
+            except Exception:
+                log.exception("an answer could not be taken")
         if fresh or queued:
             self._publish(fresh, queued)
 
 
-def run_batch(connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int) -> tuple[list[Fresh], bool]:
-    """Run operations as one transaction; each gets its own result or error.
+def run_batch(
+    connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int,
+    erased: Callable[[], None] = lambda: None,
+) -> tuple[list[Fresh], bool]:  # fmt: skip
+    """Run operations as one transaction; each gets its own result or error; `erased()` is called if a text went.
 
     Returns the rows to publish, and whether an outbox grew.  When one operation fails after it has written, all is
     taken back and each runs in a transaction of its own.
     """
     try:
-        return _transact(connection, region, works, now_ms)
+        tx = _transact(connection, region, works, now_ms)
+        if tx.erased:
+            erased()
+        return tx.fresh, tx.queued
     except _Undone as undone:
         if len(works) == 1:
-            works[0].error = undone.cause
+            works[0].result, works[0].error = None, undone.cause
             return [], False
     except sqlite3.Error as error:
         for work in works:
-            work.error = Unavailable("store_unavailable", str(error))
+            work.result, work.error = None, Unavailable("store_unavailable", str(error))
         return [], False
     fresh: list[Fresh] = []
     queued = False
     for work in works:
         work.result = work.error = None
-        more, more_queued = run_batch(connection, region, [work], now_ms)
+        more, more_queued = run_batch(connection, region, [work], now_ms, erased)
         fresh += more
         queued |= more_queued
     return fresh, queued
 
 
-def _transact(connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int) -> tuple[list[Fresh], bool]:
+def _transact(connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int) -> SqliteTx:
     connection.execute("BEGIN IMMEDIATE")
     tx = SqliteTx(connection, region, now_ms)
     try:
@@ -502,7 +589,7 @@ def _transact(connection: sqlite3.Connection, region: str, works: list[Work], no
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return tx.fresh, tx.queued
+    return tx
 
 
 def _run(connection: sqlite3.Connection, tx: SqliteTx, work: Work) -> None:

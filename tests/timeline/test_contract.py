@@ -1,0 +1,445 @@
+"""What the timeline expects of every store: batches, answers, snapshots, erasure, and whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from typing import Any
+
+import pytest
+
+from moonbow.base.errors import Broken, Refused
+from moonbow.timeline import transactions
+from moonbow.timeline.model import ChangeMember, PlaceEntry, Post, RedactEntry, Result, text_body
+from moonbow.timeline.ports import Reads, Store, Tx
+from support import eventually
+from timeline_stores import (
+    HOME,
+    Adapter,
+    Published,
+    all_rows,
+    dense,
+    failing_after_write,
+    key,
+    make_room,
+    new_post,
+    person,
+    play,
+    room,
+    rows,
+    say,
+    texts,
+)
+
+ADA, BOB, EVE, FAR = person(1), person(2), person(3), person(1, "apac")
+ROOM, OTHER, AWAY = room(1), room(2), room(1, "apac")
+
+
+# -- batches ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_asked_at_once_is_placed_in_order(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA, BOB)
+        answers = await asyncio.gather(*(say(store, ADA, ROOM, n) for n in range(700)))
+        assert [answer.seq for answer in answers] == list(range(3, 703))
+        assert dense(await rows(store, ROOM))
+
+    play(adapter, go)
+
+
+def test_each_is_refused_alone(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA)
+        await say(store, ADA, ROOM, "used")
+        answers: list[Any] = await asyncio.gather(
+            say(store, ADA, ROOM, "one"),
+            say(store, EVE, ROOM, "stranger"),
+            say(store, ADA, ROOM, "used", text="something else"),
+            say(store, ADA, OTHER, "nowhere"),
+            say(store, ADA, ROOM, "two"),
+            return_exceptions=True,
+        )
+        assert [getattr(answer, "state", type(answer).__name__) for answer in answers] == [
+            "placed", "refused", "Refused", "refused", "placed",
+        ]  # fmt: skip
+        assert answers[4].seq == answers[0].seq + 1
+        assert answers[2].code == "client_id_reused"
+
+    play(adapter, go)
+
+
+@pytest.mark.parametrize(
+    ("fault", "wanted"),
+    [(Refused("no", "refused late"), Refused), (ZeroDivisionError(), Broken), (KeyError("x"), Broken)],
+)
+def test_what_fails_after_writing_takes_only_itself_back(
+    adapter: Adapter, fault: Exception, wanted: type[Exception]
+) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA)
+        heard = Published(store)
+        answers: list[Any] = await asyncio.gather(
+            *(say(store, ADA, ROOM, n) for n in range(20)),
+            store.write(failing_after_write(fault, OTHER)),
+            *(say(store, ADA, ROOM, n) for n in range(20, 40)),
+            return_exceptions=True,
+        )
+        assert type(answers[20]) is wanted
+        assert [a.seq for n, a in enumerate(answers) if n != 20] == list(range(2, 42))
+        assert await store.read(lambda reads: reads.stream(OTHER)) is None
+        assert [f.row.seq for f in heard.fresh] == list(range(2, 42)), "each row is published once, in order"
+
+    play(adapter, go)
+
+
+def test_a_unique_violation_takes_the_batch_back_and_runs_it_again(adapter: Adapter) -> None:
+    """Somebody's blind write meets a key that exists: the others of its batch are placed, once."""
+
+    def blindly(tx: Tx) -> None:
+        tx.add_post(ADA, key("taken"), b"m" * 16, f"ent_{HOME}_0", ROOM, "placed", 1, None, b"{}")
+
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA)
+        heard = Published(store)
+        answers: list[Any] = await asyncio.gather(
+            say(store, ADA, ROOM, "taken"),
+            say(store, ADA, ROOM, "before"),
+            store.write(blindly),
+            say(store, ADA, ROOM, "after"),
+            return_exceptions=True,
+        )
+        assert [getattr(a, "seq", type(a)) for a in answers] == [2, 3, Broken, 4]
+        assert [f.row.seq for f in heard.fresh] == [2, 3, 4]
+        assert dense(await rows(store, ROOM))
+
+    play(adapter, go)
+
+
+def test_two_hands_make_a_direct_room_once(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        again = adapter.open()
+        made = await asyncio.gather(
+            *(make_room(s, f"dir_{HOME}_{key(n)[:8]}", *pair) for n, (s, pair) in enumerate(
+                [(store, (ADA, BOB)), (again, (BOB, ADA)), (store, (BOB, ADA)), (again, (ADA, BOB))]
+            ))
+        )  # fmt: skip
+        again.close()
+        assert len(set(made)) == 1
+        assert [row.kind for row in await rows(store, made[0])] == ["join", "join"]
+
+    play(adapter, go)
+
+
+def test_publication_follows_the_commit_and_names_who_may_have_what(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        heard = Published(store)
+        await make_room(store, ROOM, ADA, FAR)
+        await say(store, ADA, ROOM, "hello")
+        told = [f for f in heard.fresh if f.row.stream == ROOM]
+        assert [f.row.kind for f in told] == ["join", "join", "entry"]
+        assert [f.row_regions for f in told] == [(), ("apac",), ("apac",)]
+        assert told[2].body_regions == ("apac",)
+        assert heard.queued == 1, "the notice to the far member waits in the outbox"
+        await store.write(transactions.change_member, ROOM, ADA, FAR, False)
+        await say(store, ADA, ROOM, "alone again")
+        assert heard.fresh[-1].row_regions == ("apac",)
+        assert heard.fresh[-1].body_regions == ()
+
+    play(adapter, go)
+
+
+# -- replays ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_id_names_one_entry_for_ever(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA, BOB)
+        first = await say(store, ADA, ROOM, "x", text="once")
+        again = await asyncio.gather(*(say(store, ADA, ROOM, "x", text="once") for _ in range(5)))
+        assert {answer.entry for answer in again} == {first.entry}
+        assert {answer.seq for answer in again} == {first.seq}
+        assert (await say(store, BOB, ROOM, "x", text="once")).entry != first.entry, "unique per author"
+        refused = await say(store, EVE, ROOM, "y")
+        await store.write(transactions.change_member, ROOM, ADA, EVE, True)
+        assert (await say(store, EVE, ROOM, "y")).state == refused.state == "refused", "a refusal is remembered"
+        assert (await say(store, EVE, ROOM, "z")).state == "placed"
+
+    play(adapter, go)
+
+
+# -- reads -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_read_sees_one_moment(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA)
+
+        def twice(reads: Reads) -> tuple[int, int]:
+            before = len(all_rows(reads, ROOM))
+            other = threading.Thread(target=lambda: play(adapter, lambda s: say(s, ADA, ROOM, "meanwhile")))
+            other.start()
+            other.join()
+            return before, len(all_rows(reads, ROOM))
+
+        assert await store.read(twice) == (1, 1)
+        assert len(await rows(store, ROOM)) == 2, "the next read sees what has been acknowledged elsewhere"
+
+    play(adapter, go)
+
+
+def test_what_one_process_acknowledged_every_other_reads(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        other = adapter.open()
+        await make_room(store, ROOM, ADA)
+        for n in range(20):
+            writer, reader = (store, other) if n % 2 else (other, store)
+            answer = await say(writer, ADA, ROOM, n)
+            assert answer.entry is not None
+            assert (await rows(reader, ROOM))[-1].entry == answer.entry
+            assert await texts(reader, [answer.entry]) == [str(n)]
+        other.close()
+
+    play(adapter, go)
+
+
+def test_pages_and_lookups(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA, BOB, FAR)
+        said = [await say(store, ADA if n % 3 else BOB, ROOM, n) for n in range(9)]
+        await store.write(transactions.change_member, ROOM, ADA, BOB, False)
+
+        def look(reads: Reads) -> None:
+            stream = reads.stream(ROOM)
+            assert stream is not None
+            assert (stream.head, stream.no, stream.creator, stream.regions) == (13, 9, ADA, (HOME, "apac"))
+            assert [r.seq for r in reads.rows_after(stream, 4, 3)] == [5, 6, 7]
+            assert [r.seq for r in reads.rows_before(stream, 4, 2)] == [2, 3]
+            assert reads.rows_after(stream, 13, 5) == []
+            assert reads.row(stream, 14) is None
+            found = reads.find_entry(said[4].entry or "")
+            assert found is not None
+            assert (found.seq, found.no, found.author) == (8, 5, ADA)
+            assert reads.find_entry("ent_emea_nothing") is None
+            assert [r.seq for r in reads.entries_of(stream, BOB)] == [4, 7, 10]
+            assert reads.own_messages_after(stream, BOB, 4) == 2
+            assert [(s.joined, s.left) for s in reads.spans(stream, BOB)] == [(2, 13)]
+            assert reads.members(stream) == [(ADA, 1), (FAR, 3)]
+            assert reads.region_sees(stream, "apac", 3)
+            assert not reads.region_sees(stream, "apac", 2)
+            assert not reads.region_sees(stream, "apa", 5)
+            assert reads.heads([ROOM, OTHER]) == {ROOM: 13}
+            assert reads.heads([]) == {}
+            assert reads.seats(ADA) == [ROOM]
+            assert reads.seat(FAR, ROOM) == (0, False), "the seat of a far member is at its home"
+            assert reads.outbox_heads(10) == [("apac", "inb" + FAR[3:])]
+            assert reads.epoch() == 1
+
+        await store.read(look)
+
+    play(adapter, go)
+
+
+def test_many_bodies_and_heads_in_one_question(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA)
+        said = [a.entry or "" for a in await asyncio.gather(*(say(store, ADA, ROOM, n) for n in range(1_200)))]
+        assert await texts(store, said) == [str(n) for n in range(1_200)]
+        names = [room(n) for n in range(1_200)]
+        assert await store.read(lambda reads: reads.heads(names)) == {ROOM: 1_201}
+
+    play(adapter, go)
+
+
+def test_copies_are_listed_in_pages(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA)
+        away = sorted(room(n, region) for n in range(5) for region in ("apac", "emeax", "em"))
+        for ident in away:
+            for who in (ADA, BOB):
+                await store.write(lambda tx, i=ident, w=who: tx.set_seat(w, i, invited=True))
+        found: list[str] = []
+        after = ""
+        while page := await store.read(lambda reads, after: reads.copies(after, 4), after):
+            after = page[-1][0]
+            found += [ident for ident, head in page if head == 0]
+        assert found == away
+
+    play(adapter, go)
+
+
+# -- other regions ---------------------------------------------------------------------------------------------------
+
+
+def test_the_outbox_is_dense_and_empties_once(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await store.write(lambda tx: tx.set_seat(ADA, AWAY, invited=True))
+        kept = [await say(store, ADA, AWAY, n) for n in range(3)]
+        assert [a.state for a in kept] == ["kept"] * 3
+        sent = await store.read(lambda reads: reads.outgoing("apac", AWAY, 10))
+        assert [(out.out_no, out.effect) for out in sent] == [
+            (n + 1, PlaceEntry(a.entry or "", ADA, False)) for n, a in enumerate(kept)
+        ]
+        for _ in range(2):
+            await store.write(transactions.settle, "apac", AWAY, 1, Result("placed", 7))
+        await store.write(transactions.settle, "apac", AWAY, 2, Result("refused", None, "not_member"))
+        inbox = await rows(store, "inb" + ADA[3:])
+        assert [(r.kind, r.entry, r.detail) for r in inbox] == [
+            *(("kept", a.entry, None) for a in kept),
+            ("placed", kept[0].entry, "7"),
+            ("refused", kept[1].entry, "not_member"),
+        ]
+        assert (await say(store, ADA, AWAY, 0)).seq == 7
+        assert (await say(store, ADA, AWAY, 1)).code == "not_member"
+        assert await texts(store, [kept[1].entry or ""]) == ["1"], "a refused text stays with its author"
+        await say(store, ADA, AWAY, "next")
+        left = await store.read(lambda reads: reads.outgoing("apac", AWAY, 10))
+        assert [out.out_no for out in left] == [3, 4]
+
+    play(adapter, go)
+
+
+def test_effects_apply_once_and_in_order(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA, FAR)
+        far = [PlaceEntry(f"ent_apac_{n:026d}", FAR, False) for n in range(5)]
+
+        async def apply(*numbers: int, epoch: int = 1) -> list[tuple[int, str | None, int]]:
+            sent = [(n, far[n - 1]) for n in numbers]
+            done = await store.write(transactions.apply, "apac", epoch, ROOM, sent)
+            return [(a.out_no, a.result.state if a.result else None, a.expected) for a in done]
+
+        assert await apply(2) == [(2, None, 1)]
+        assert await apply(1, 2) == [(1, "placed", 0), (2, "placed", 0)]
+        assert await apply(1, 2, 3) == [(1, "placed", 0), (2, "placed", 0), (3, "placed", 0)]
+        assert await apply(3, 5) == [(3, "placed", 0), (5, None, 4)]
+        assert [r.entry for r in await rows(store, ROOM)][2:] == [e.entry for e in far[:3]]
+        forged = [
+            (4, PlaceEntry("ent_anz_1", FAR, False)),
+            (5, RedactEntry(far[0].entry, ADA)),
+            (6, ChangeMember(ADA, EVE, True)),
+        ]
+        done = await store.write(transactions.apply, "apac", 1, ROOM, forged)
+        assert [a.result.code for a in done if a.result] == ["forged"] * 3
+
+    play(adapter, go)
+
+
+def test_an_entry_has_one_place_whatever_its_region_says(adapter: Adapter) -> None:
+    """A region restored from a backup sends again what was placed already; a lying one sends it to two rooms."""
+
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA, FAR)
+        await make_room(store, OTHER, ADA, FAR)
+        entry = PlaceEntry("ent_apac_0", FAR, False)
+        first = await store.write(transactions.apply, "apac", 1, ROOM, [(1, entry)])
+        again = await store.write(transactions.apply, "apac", 2, ROOM, [(1, entry)])
+        assert first[0].result == again[0].result == Result("placed", 3)
+        elsewhere = await store.write(transactions.apply, "apac", 1, OTHER, [(1, entry)])
+        assert elsewhere[0].result == Result("noop", code="forged")
+        assert len(await rows(store, ROOM)) == 3
+
+    play(adapter, go)
+
+
+# -- erasure ---------------------------------------------------------------------------------------------------------
+
+
+def test_erased_text_rests_nowhere(adapter: Adapter) -> None:
+    """Texts of many sizes, erased one by one and by author, are in no byte of the store; the others are, whole."""
+    sizes = [1, 40, 300, 900, 1_100, 3_900, 4_100, 9_000, 16_000]
+
+    def text(n: int) -> str:
+        return f"<{n:06d}>" * (sizes[n % len(sizes)] // 8 + 1)
+
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA, BOB)
+        said = []
+        for start in range(0, 900, 90):
+            some = range(start, start + 90)
+            said += await asyncio.gather(*(say(store, BOB if n % 5 == 0 else ADA, ROOM, n, text(n)) for n in some))
+            await asyncio.gather(
+                *(store.write(transactions.redact, ADA, ROOM, said[n].entry or "") for n in some if n % 3 == 0)
+            )
+        await store.write(transactions.erase_person, BOB)
+        await asyncio.gather(
+            *(store.write(transactions.redact, ADA, ROOM, said[n].entry or "") for n in range(900) if n % 7 == 0)
+        )
+        gone = {n for n in range(900) if not (n % 3 and n % 5 and n % 7)}
+
+        def resting() -> set[int]:
+            return {int(n) for n in re.findall(rb"<(\d{6})>", adapter.resting())}
+
+        eventually(lambda: not gone & resting(), within_s=5)
+        assert resting() == set(range(900)) - gone
+        found = await texts(store, [answer.entry or "" for answer in said])
+        assert found == [None if n in gone else text(n) for n in range(900)]
+
+    play(adapter, go)
+
+
+def test_what_an_earlier_process_erased_leaves_the_disk_too(adapter: Adapter) -> None:
+    """A process that ends right after an erasure leaves its log to the next one."""
+
+    async def first(store: Store) -> str:
+        await make_room(store, ROOM, ADA)
+        answer = await say(store, ADA, ROOM, "secret", "canary-of-a-crash")
+        await store.write(transactions.redact, ADA, ROOM, answer.entry or "")
+        return answer.entry or ""
+
+    async def go() -> None:
+        ended = adapter.open()  # never closed while the next one lives: its log stays
+        entry = await first(ended)
+        after = adapter.open()
+        eventually(lambda: b"canary-of-a-crash" not in adapter.resting(), within_s=5)
+        assert await texts(after, [entry]) == [None]
+        after.close()
+        ended.close()
+
+    asyncio.run(go())
+
+
+def test_an_erased_person_writes_no_more_and_a_replay_shows_no_text(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA, BOB)
+        said = await say(store, BOB, ROOM, "mine", text="word")
+        heard = Published(store)
+        await store.write(transactions.redact, ADA, ROOM, said.entry or "")
+        again = await say(store, BOB, ROOM, "mine", text="word")
+        assert (again.entry, again.seq) == (said.entry, said.seq)
+        assert all(f.body is None for f in heard.fresh)
+        assert await store.write(transactions.erase_person, BOB) == 1
+        assert (await say(store, BOB, ROOM, "new")).code == "person_erased"
+        assert (
+            await store.write(transactions.post, Post(BOB, ROOM, key("mine"), text_body("word")))
+        ).code == "person_erased"
+        assert [r.kind for r in await rows(store, ROOM)] == ["join", "join", "entry", "redaction", "erasure"]
+
+    play(adapter, go)
+
+
+# -- whose it is -----------------------------------------------------------------------------------------------------
+
+
+def test_another_regions_store_is_not_opened(adapter: Adapter) -> None:
+    play(adapter, lambda store: make_room(store, ROOM, ADA))
+
+    async def intrude() -> None:
+        with pytest.raises(Broken, match="emea"):
+            adapter.open("apac")
+
+    asyncio.run(intrude())
+    assert play(adapter, lambda store: rows(store, ROOM))
+
+
+def test_a_new_post_is_durable_and_plain(adapter: Adapter) -> None:
+    """What is acknowledged is there for the next process, as it was said."""
+    said = play(adapter, _open_and_say)
+    assert play(adapter, lambda store: texts(store, [said])) == ["Grüße, 世界 🌈"]
+
+
+async def _open_and_say(store: Store) -> str:
+    await make_room(store, ROOM, ADA)
+    answer = await store.write(transactions.post, new_post(ADA, ROOM, "k", "Grüße, 世界 🌈"))
+    return answer.entry or ""

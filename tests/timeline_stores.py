@@ -1,0 +1,137 @@
+"""The stores that the contract of the timeline is held against, and short ways to say what people do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from moonbow.base.ids import base32
+from moonbow.stores.home import HomeRegion
+from moonbow.stores.timeline_sqlite import SqliteTimeline
+from moonbow.timeline import transactions
+from moonbow.timeline.model import Answer, Fresh, Post, Row, text_body
+from moonbow.timeline.ports import Reads, Store, Tx
+
+T = TypeVar("T")
+HOME = "emea"
+
+
+class Adapter(Protocol):
+    """One engine: how to open a region's store, and every byte that it has at rest."""
+
+    name: str
+
+    def open(self, region: str = HOME) -> Store: ...
+    def resting(self) -> bytes: ...
+    def writer(self) -> list[str]: ...
+
+
+class SqliteAdapter:
+    """The embedded store: one file and its log."""
+
+    name = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "timeline.db"
+
+    def open(self, region: str = HOME) -> SqliteTimeline:
+        return SqliteTimeline(self.path, HomeRegion(region))
+
+    def resting(self) -> bytes:
+        return b"".join(file.read_bytes() for file in sorted(self.path.parent.glob("timeline.*")))
+
+    def writer(self) -> list[str]:
+        """A program of its own that writes into this store (tests/timeline_writer.py)."""
+        return [sys.executable, str(Path(__file__).with_name("timeline_writer.py")), str(self.path.parent)]
+
+
+ADAPTERS: list[type[SqliteAdapter]] = [SqliteAdapter]
+
+
+def person(number: int, region: str = HOME) -> str:
+    return f"usr_{region}_{base32(number)}"
+
+
+def room(number: int, region: str = HOME) -> str:
+    return f"rom_{region}_{base32(number)}"
+
+
+def key(name: object) -> str:
+    """A client id that belongs to a name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, str(name)))
+
+
+def new_post(author: str, place: str, name: object, text: str = "") -> Post:
+    return Post(author, place, key(name), text_body(text or str(name)))
+
+
+def play(adapter: Adapter, scenario: Callable[[Store], Awaitable[T]], region: str = HOME) -> T:
+    """Run a scenario on a store that is opened for it and closed after it."""
+
+    async def go() -> T:
+        store = adapter.open(region)
+        try:
+            return await scenario(store)
+        finally:
+            store.close()
+
+    return asyncio.run(go())
+
+
+async def say(store: Store, author: str, place: str, name: object, text: str = "") -> Answer:
+    return await store.write(transactions.post, new_post(author, place, name, text))
+
+
+async def make_room(store: Store, ident: str, *people: str) -> str:
+    return await store.write(transactions.create_room, ident, people[0], people[1:])
+
+
+async def rows(store: Store, ident: str) -> list[Row]:
+    return await store.read(all_rows, ident)
+
+
+def all_rows(reads: Reads, ident: str) -> list[Row]:
+    stream = reads.stream(ident)
+    return reads.rows_after(stream, 0, 1_000_000) if stream is not None else []
+
+
+async def texts(store: Store, entries: list[str]) -> list[str | None]:
+    """The texts of entries, in their order; None for what is not or no longer there."""
+    found = await store.read(lambda reads: reads.bodies(entries))
+    return [_text(found[entry].body) if entry in found else None for entry in entries]
+
+
+def _text(body: bytes | None) -> str | None:
+    return None if body is None else str(json.loads(body)["text"])
+
+
+def dense(found: list[Row]) -> bool:
+    return [row.seq for row in found] == list(range(1, len(found) + 1))
+
+
+class Published:
+    """Everything that a store told its process to publish."""
+
+    def __init__(self, store: Store) -> None:
+        self.fresh: list[Fresh] = []
+        self.queued = 0
+        store.on_commit(self._take)
+
+    def _take(self, fresh: list[Fresh], queued: bool) -> None:
+        self.fresh += fresh
+        self.queued += queued
+
+
+def failing_after_write(error: Exception, ident: str) -> Callable[[Tx], None]:
+    """An operation that writes, and then fails."""
+
+    def work(tx: Tx) -> None:
+        tx.create_stream(ident, person(1), None)
+        raise error
+
+    return work
