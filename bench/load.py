@@ -13,6 +13,8 @@ from .model import Hall, Line, Pair, stamped
 
 WARM_S = 1.0
 DRAIN_S = 10.0
+TURNS = 3  # how often what is under way must be turned over while measured: some servers answer in bursts
+LONGER = 4  # how many times as long as wanted a slow server may take for it
 
 
 class Sample(NamedTuple):
@@ -81,7 +83,7 @@ async def saturate(meter: Meter, pairs: Sequence[Pair], window: int, seconds: fl
         flight.go()
     await asyncio.sleep(WARM_S)
     mark, before = meter.mark(), sum(flight.done for flight in flights)
-    await asyncio.sleep(seconds)
+    await _measure(lambda: sum(flight.done for flight in flights) - before, TURNS * window * len(pairs), seconds)
     cost, done = meter.since(mark), sum(flight.done for flight in flights) - before
     for flight in flights:
         flight.flying = False
@@ -166,7 +168,7 @@ async def flood_hall(meter: Meter, hall: Hall, window: int, seconds: float) -> S
     speak()
     await asyncio.sleep(WARM_S)
     mark, before = meter.mark(), heard
-    await asyncio.sleep(seconds)
+    await _measure(lambda: heard - before, TURNS * window * size, seconds)
     cost, done = meter.since(mark), heard - before
     flowing = False
     await settle(lambda: heard >= sent * size)
@@ -200,6 +202,12 @@ async def _pour_one(where: bytes, window: int, rate_max: float, line: Line, tota
         else:
             await asyncio.wait_for(wake.wait(), DRAIN_S)
     line.acked = nothing
+
+
+async def _measure(done: Callable[[], int], enough: int, seconds: float) -> None:
+    """Wait for so long, and for a slow server until enough was done."""
+    await asyncio.sleep(seconds)
+    await settle(lambda: done() >= enough, seconds * (LONGER - 1))
 
 
 def nothing(*_: object) -> None:

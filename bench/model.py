@@ -79,12 +79,16 @@ class Subject(Protocol):
 
 
 class Figure(NamedTuple):
-    """One number.  `parts` splits it by kind of process; `key` is the same for every subject."""
+    """One number.  `parts` splits it by kind of process; `key` is the same for every subject.
+
+    `per_s`: operations a second, where the figure is µs of CPU an operation.
+    """
 
     key: str
     value: float
     parts: dict[str, float] = {}
     note: str = ""
+    per_s: float = 0.0
 
 
 class Row(NamedTuple):

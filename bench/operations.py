@@ -102,7 +102,7 @@ async def history(subject: Subject, seconds: float, say: Say) -> list[Figure]:
     p50, rate = statistics.median(alone), pages / cost.wall_s
     each = {kind: used / pages * 1e3 for kind, used in cost.by_kind.items()}
     say(f"D: {p50:.1f} ms alone, {rate:.0f} pages/s, {sum(each.values()):.1f} ms CPU a page")
-    note = f"filled at {archive.size / archive.fill_s:,.0f}/s"
+    note = f"filled at {archive.size / archive.fill_s:,.0f} messages/s" if archive.size else ""
     return [Figure("D.alone", p50, note=note), Figure("D.rate", rate), Figure("D.cpu", sum(each.values()), each)]
 
 
@@ -217,7 +217,7 @@ async def background(meter: Meter, seconds: float) -> dict[str, float]:
 
 
 def _us(key: str, sample: Sample, note: str = "") -> Figure:
-    return Figure(key, sample.us(), sample.parts(), note)
+    return Figure(key, sample.us(), sample.parts(), note, sample.rate())
 
 
 def _lost(sample: Sample) -> str:

@@ -35,29 +35,27 @@ def show(
     """Both tables and the notes."""
     figures = {name: {figure.key: figure for figure in found} for name, found in results.items()}
     rows = [row for row in ROWS if row.key[0] in only and any(row.key in found for found in figures.values())]
-    console.print(_costs(rows, figures.get("Moonbow", {})))
+    console.print(_costs(rows, figures.get("Moonbow", {}), sum(at_rest.values())))
     rest = ", ".join(f"{kind} {used * 1e3:.0f}" for kind, used in at_rest.items())
-    used = sum(at_rest.values())
-    console.print(
-        f"At rest the world uses {used * 1e3:.0f} ms of CPU a second ({rest}), which is in all figures:"
-        f" {used / 200 * 1e6:.0f} µs of each message at 200/s.\n"
-    )
+    console.print(f"At rest the world uses {sum(at_rest.values()) * 1e3:.0f} ms of CPU a second ({rest}).\n")
     console.print(_comparison(rows, figures, peers=peers))
     _notes(console, figures, peers=peers)
 
 
-def _costs(rows: list[Row], found: dict[str, Figure]) -> Table:
+def _costs(rows: list[Row], found: dict[str, Figure], rest_s: float) -> Table:
     table = Table(title="Moonbow by kind of process", title_justify="left")
     table.add_column("operation", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("all", justify="right", style="bold")
     for kind in KINDS:
         table.add_column(kind, justify="right", style="dim" if kind == "generator" else "")
+    table.add_column("all, less\nthat at rest", justify="right")
     for row in rows:
         figure = found.get(row.key)
         if figure is not None and figure.parts:
             parts = [number(figure.parts[kind]) if kind in figure.parts else "" for kind in KINDS]
-            table.add_row(row.title, row.unit, number(figure.value), *parts)
+            less = number(max(0.0, figure.value - rest_s / figure.per_s * 1e6)) if figure.per_s else ""
+            table.add_row(row.title, row.unit, number(figure.value), *parts, less)
     return table
 
 

@@ -22,6 +22,7 @@ from .model import Figure
 from .moonbow_subject import MoonbowSubject
 from .moonbow_world import ROOT, file_system, running_world, work_folder
 
+AT_REST_S = 3.0
 LETTERS = "CABDEF"  # in this order: memory first, while nothing has grown the processes
 
 
@@ -69,7 +70,8 @@ async def _run(options: argparse.Namespace, console: Console) -> int:
             gc.freeze()
             if "A" in options.only:
                 await subject.warm()
-            at_rest = await operations.background(subject.meter, 3.0)
+            await asyncio.sleep(AT_REST_S)
+            at_rest = await operations.background(subject.meter, AT_REST_S)
             for letter in LETTERS:
                 if letter in options.only:
                     subject.meter.refresh()
