@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from launch.small import TWO_REGIONS, leftovers, moonbow, running_in
+from moonbow.sdk import Client, Connected, Lost
 from moonbow.world import Ports, World, link_address, load_world, place_port, site_address
 from support import eventually, listens
 
@@ -182,6 +184,35 @@ def test_a_drained_site_gets_nobody_and_comes_back(state: Path, world: World) ->
     assert moonbow("start", "frankfurt", "--state", str(state)).returncode == 0
     assert _states(state, "frankfurt") == {"ready"}
     assert _status(state)["drain"] == []
+
+
+def test_people_on_a_drained_site_go_elsewhere_without_a_gap(state: Path, world: World) -> None:
+    demo = json.loads((state / "world" / "demo.json").read_text())
+    ada = next(person for person in demo["companies"][0]["people"] if person["region"] == "emea")
+
+    async def main() -> None:
+        url = f"https://{world.domain}:{place_port(world, world.places[0].port)}"
+        client = await Client.sign_in(url, ada["login"], ada["password"], ca=state / "pki" / "ca.crt")
+        async with client:
+            sites, lost = [], 0
+            async for event in client.events():
+                lost += isinstance(event, Lost)
+                if isinstance(event, Connected):
+                    sites.append(event.site)
+                    if len(set(sites)) == 2:
+                        break
+                    if len(sites) > 1:
+                        continue  # led back by a door that had not heard yet
+                    done = await asyncio.to_thread(moonbow, "drain", event.site, "--state", str(state))
+                    assert f"{event.site} is empty: 1 connections moved" in done.stdout
+            assert lost == 0
+            await asyncio.to_thread(moonbow, "start", sites[0], "--state", str(state))
+
+    async def bounded() -> None:
+        async with asyncio.timeout(90):
+            await main()
+
+    asyncio.run(bounded())
 
 
 def test_a_stopped_site_is_out_of_service_until_started(state: Path) -> None:

@@ -73,8 +73,8 @@ def _places(world: World) -> Table:
 
 def _people(company: Company) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1))
-    for _ in range(3):
-        table.add_column(overflow="fold")
+    for can_wrap in (False, False, True):  # a name or a password is copied, so it must stay in one piece
+        table.add_column(no_wrap=not can_wrap, overflow="fold")
     for person in company.people:
         table.add_row(f"[cyan]{person.login}[/]", person.password, f"[dim]{person.role}, {person.region}[/]")
     return table

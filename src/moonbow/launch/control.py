@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ Handler = Callable[[dict[str, object]], Awaitable[Answer]]
 
 
 @asynccontextmanager
-async def serve_lines(path: Path, handler: Handler) -> AsyncIterator[None]:
+async def serve_lines(path: Path, handler: Handler) -> AsyncGenerator[None, None]:
     """Serve `handler` at `path`, mode 0600, while the block runs; the file is gone afterwards."""
     listener = _bind(path)
     clients: set[asyncio.Task[None]] = set()

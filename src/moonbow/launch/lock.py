@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from moonbow.base.errors import ConfigError
 
 
 @contextmanager
-def only_launcher(state: Path) -> Iterator[None]:
+def only_launcher(state: Path) -> Generator[None, None, None]:
     """Hold `state/launch.lock` while the block runs; `ConfigError` naming the process that holds it already.
 
     The file is removed at the end, so whoever gets the lock makes sure that the file is still the one in the folder.

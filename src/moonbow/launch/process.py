@@ -36,6 +36,7 @@ READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
 DRAIN_S = 10.0  # for the people of a site to go elsewhere
 STATUS_S = 1.0  # for one gateway to say how many people it has
 DRAIN_LOOK_S = 0.1
+WORD_S = 0.75  # for doors and director to take in the operator's word: they look every 0.25 s, Envoy needs a moment
 
 log = logging.getLogger("moonbow.launch")
 Report = Callable[[Change], None]
@@ -72,10 +73,10 @@ class Launcher:
                 return {"pid": os.getpid()}
             case "cut" | "heal":
                 return await asyncio.to_thread(ask, self.state / "world" / "internet.sock", request, 10.0)
-            case "kill" | "start" | "drain" | "stop" as op:
+            case "kill" | "start" | "drain" | "stop":
                 ref = self.world.site(str(request.get("site")))
                 async with self._one_at_a_time:
-                    return await self._act(op, ref)
+                    return await self._act(str(request["op"]), ref)
             case other:
                 raise ConfigError(f"the launcher does not know {other!r}")
 
@@ -105,6 +106,7 @@ class Launcher:
         began, name = time.monotonic(), ref.site.name
         self._override(drain=(*without(self.overrides.drain, name), name))
         gateways = [keeper for keeper in self.supervisor.of_site(name) if keeper.spec.serves_people]
+        await asyncio.sleep(WORD_S)  # else whoever leaves would be led back here
         for keeper in gateways:
             if keeper.child is not None:
                 keeper.child.send(signal.SIGUSR1)

@@ -205,9 +205,10 @@ class Supervisor:
             return
         if health == "ready":
             self._set(keeper, "ready")
-        else:
-            reason = "answers, but is not ready" if health == "alive" else f"missed {keeper.record.missed} probes"
-            self._set(keeper, "alive", reason)
+        elif health == "alive":
+            self._set(keeper, "alive", "answers, but is not ready")
+        elif keeper.record.missed > 1:  # one missed probe says nothing yet
+            self._set(keeper, "alive", f"missed {keeper.record.missed} probes in a row")
         await self._tell()
 
     def _group(self, site: str) -> int | None:
