@@ -385,12 +385,15 @@ class SqliteTimeline:
         self.region = home.name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            self._writer = open_connection(path)
-            self._prepare(home)
-            self._reader = open_connection(path)
-        except sqlite3.Error as error:
-            raise Unavailable("store_unavailable", str(error)) from error
+        with contextlib.ExitStack() as opened:
+            opened.callback(os.close, self._lock)
+            try:
+                self._writer = opened.enter_context(contextlib.closing(open_connection(path)))
+                self._prepare(home)
+                self._reader = opened.enter_context(contextlib.closing(open_connection(path)))
+            except sqlite3.Error as error:
+                raise Unavailable("store_unavailable", str(error)) from error
+            self._opened = opened.pop_all()
         self._reads = SqliteReads(self._reader, home.name)
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._publish: Callable[[list[Fresh], bool], None] = lambda fresh, queued: None
@@ -473,9 +476,7 @@ class SqliteTimeline:
         self._closing = True
         self._queue.put(None)
         self._thread.join(timeout=5)
-        self._reader.close()
-        self._writer.close()
-        os.close(self._lock)
+        self._opened.close()
 
     # -- the writer's thread ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,57 @@
+"""A program that writes into a store without pause: `timeline_writer.py FOLDER NAME ROOM AUTHOR COUNT [FILE_BYTES_MAX]`.
+
+Post n of a writer has a client id of its own, so one that starts again repeats itself.  A line per answer, at once:
+`n state seq entry`, or `n error CODE`.  With FILE_BYTES_MAX no file may grow beyond it, as on a full disk, until a line
+arrives on standard input; then it says all again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from moonbow.base.errors import Unavailable
+from moonbow.timeline import transactions
+from moonbow.timeline.ports import Store
+from timeline_stores import SqliteAdapter, new_post
+
+AT_ONCE = 8
+
+
+def tell(*words: object) -> None:
+    print(*words, flush=True)
+
+
+async def post(store: Store, name: str, place: str, author: str, n: int) -> None:
+    try:
+        answer = await store.write(transactions.post, new_post(author, place, f"{name}-{n}", f"{name}-{n} " * 50))
+    except Unavailable as error:
+        tell(n, "error", error.code)
+    else:
+        tell(n, answer.state, answer.seq, answer.entry)
+
+
+async def main(folder: str, name: str, place: str, author: str, count: int, bytes_max: int) -> None:
+    store = SqliteAdapter(Path(folder)).open()
+    tell("ready")
+    if bytes_max:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, hard))
+    for turn in range(2 if bytes_max else 1):
+        if turn:
+            await asyncio.to_thread(sys.stdin.readline)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+            tell("again")
+        for start in range(0, count, AT_ONCE):
+            await asyncio.gather(*(post(store, name, place, author, n) for n in range(start, start + AT_ONCE)))
+    store.close()
+    tell("done")
+
+
+if __name__ == "__main__":
+    folder, name, place, author, count, *limit = sys.argv[1:]
+    asyncio.run(main(folder, name, place, author, int(count), int(limit[0]) if limit else 0))
