@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 from collections import Counter
@@ -82,7 +83,7 @@ def test_several_processes_share_one_dense_order(adapter: Adapter, writers: list
     assert [len(answers) for answers in placed.values()] == [COUNT] * len(PEOPLE)
     check_all(adapter, placed)
     order = sorted((seq, name) for name, answers in placed.items() for seq, _ in answers.values())
-    turns = sum(a[1] != b[1] for a, b in zip(order, order[1:], strict=False))
+    turns = sum(a[1] != b[1] for a, b in itertools.pairwise(order))
     assert turns > len(PEOPLE), "they took turns; nobody waited for the others to end"
 
 
