@@ -23,7 +23,7 @@ from moonbow.base.ids import home
 from moonbow.federation.model import BodiesAnswer, unpack, unpack_live
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer, Fresh, Post, Row, text_body
-from stream_simulation import REGIONS, Client, Net, RegionStore, VirtualLoop
+from stream_simulation import REGIONS, Client, Net, Process, RegionStore, VirtualLoop
 
 
 class Said:
@@ -46,6 +46,7 @@ class World(Net):
         self.rooms = {"rom_a_1": "usr_a_1", "rom_b_1": "usr_b_1"}
         self.said: list[Said] = []
         self.erased_at: dict[str, float] = {}
+        self.gone_at: dict[tuple[str, str], float] = {}
         self.gone: set[str] = set()
         self.clients: list[Client] = []
 
@@ -69,6 +70,14 @@ class World(Net):
         for (entry,) in store.connection.execute("SELECT entry FROM post WHERE body IS NULL AND NOT early"):
             self.erased_at.setdefault(entry, self.loop.time())
         for f in fresh:
+            if f.row.kind in ("redaction", "erasure"):
+                stream = store.reads.stream(f.row.stream)
+                assert stream is not None
+                of = [f.row.target] if f.row.kind == "redaction" else [
+                    row.entry for row in store.reads.entries_of(stream, f.row.target or "")
+                ]  # fmt: skip
+                for entry in of:
+                    self.gone_at.setdefault((store.region, str(entry)), self.loop.time())
             if f.row.kind == "entry" and home(f.row.stream) == store.region and f.row.author:
                 stream = store.reads.stream(f.row.stream)
                 assert stream is not None
@@ -114,6 +123,12 @@ class World(Net):
         late = at is not None and self.loop.time() > at + limits.BODY_TTL_S + 1.0
         self.law("ERASED", not late, entry, "served", self.loop.time(), "erased", at)
 
+    def check_sent(self, region: str, frame: dict[str, Any]) -> None:
+        """What leaves a gateway: no text of an entry whose redaction the region's own copy has held for a second."""
+        if frame.get("body") is not None:
+            at = self.gone_at.get((region, frame["id"]), self.loop.time())
+            self.law("ERASED", self.loop.time() <= at + 1.0, frame["id"], "sent after its redaction", at)
+
     # -- the story -------------------------------------------------------------------------------------------------
 
     async def play(self) -> None:
@@ -134,7 +149,7 @@ class World(Net):
             self.step()
             if step % 25 == 24:
                 self.check_stores()
-            self.law("ALIVE", not self.failures, *map(repr, self.failures))
+            self.check_alive()
         await self.settle()
         self.check_end()
 
@@ -187,7 +202,8 @@ class World(Net):
     def answered(self, said: Said, answer: Answer, other: bool) -> None:
         if answer.code == "person_erased":
             return
-        self.law("ANSWER", not other, said.client_id, "other text was taken", answer)
+        if other:  # an erased text leaves nothing to compare with
+            self.law("ANSWER", answer.entry in self.erased_at, said.client_id, "other text was taken", answer)
         if answer.state == "refused" and answer.entry is None:
             self.law("ANSWER", said.entry is None, "refused after", said.entry)
             said.refused = True
@@ -227,7 +243,15 @@ class World(Net):
         if choices and doors:
             room, entry = self.rng.choice(choices)
             process = self.rng.choice(doors)
-            process.spawn(_quiet(process.store.write(transactions.redact, client.person, room, entry)))
+            process.spawn(self._redact(process, client.person, room, entry))
+
+    async def _redact(self, process: Process, person: str, room: str, entry: str) -> None:
+        await _quiet(process.store.write(transactions.redact, person, room, entry))
+        stored = self.stores[home(person)].reads.bodies([entry]).get(entry)
+        own = stored is not None and stored.author == person
+        self.law(
+            "ERASED", not own or (stored is not None and stored.body is None), entry, "still rests after its redaction"
+        )
 
     def erase(self, person: str) -> None:
         doors = self.up(home(person))
@@ -269,9 +293,13 @@ class World(Net):
             if client.person not in self.gone and (process is None or not process.alive):
                 client.connect()
         await asyncio.sleep(60)
-        self.law("ALIVE", not self.failures, *map(repr, self.failures))
+        self.check_alive()
 
     # -- checks ----------------------------------------------------------------------------------------------------
+
+    def check_alive(self) -> None:
+        for failure in self.failures:
+            raise failure or AssertionError("a loop failed")
 
     def check_stores(self) -> None:
         for store in self.stores.values():

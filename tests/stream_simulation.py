@@ -237,7 +237,12 @@ class Client:
             self.process.flow.end(self.session)
         process = self.net.rng.choice(doors)
         session = Session(f"s{next(self.numbers)}", self.person, lambda frame: None)
-        session.send = lambda frame: self.net.later(self._take, session, frame, ordered=session)
+
+        def send(frame: bytes) -> None:
+            self.net.check_sent(home(self.person), json.loads(frame))
+            self.net.later(self._take, session, frame, ordered=session)
+
+        session.send = send
         self.process, self.session = process, session
         process.spawn(self._begin(process, session))
 
@@ -304,6 +309,7 @@ class Net:
         self.cuts: set[frozenset[str]] = set()
         self.failures: list[BaseException | None] = []
         self._order: dict[object, float] = {}
+        loop.set_exception_handler(lambda _, context: self.failures.append(context.get("exception")))
 
     def time_ns(self) -> int:
         return int(self.loop.time() * 1e9)
@@ -339,6 +345,7 @@ class Net:
     def crossing(self, source: str, dest: str, payload: bytes) -> None: ...
     def crossing_bodies(self, owner: str, caller: str, payload: bytes) -> None: ...
     def check_shown(self, client: Client, frame: dict[str, Any]) -> None: ...
+    def check_sent(self, region: str, frame: dict[str, Any]) -> None: ...
     def check_served(self, region: str, entry: str) -> None: ...
 
 

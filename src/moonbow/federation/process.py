@@ -89,7 +89,7 @@ class Federation:
                     bodies.setdefault(region, []).append(body)
             if f.row.kind == "added" and f.row.target and home(f.row.target) != self.region:
                 self.tail(f.row.target)
-        for region in {*to, *bodies}:
+        for region in sorted({*to, *bodies}):
             for live in model.batches(self.sender, to.get(region, [])) or [Live(self.sender)]:
                 message = Live(self.sender, live.rows, bodies.pop(region, []))
                 self._say(region, subjects.live_to(self.region, region, "live"), pack(message))
@@ -142,7 +142,7 @@ class Federation:
         added = await self.store.write(transactions.copy_rows, rows)
         COPIED.inc(added)
         if added < len(rows):
-            for room in {row.stream for row in rows}:
+            for room in sorted({row.stream for row in rows}):
                 self.tail(room)
 
     # -- requests from other regions -------------------------------------------------------------------------------
@@ -268,8 +268,8 @@ class Federation:
             await self._tail_kick.wait()
             self._tail_kick.clear()
             await asyncio.sleep(0.02)
-            rooms, self._tail_now = self._tail_now, set()
-            heads = await self.store.read(_heads, sorted(rooms))
+            rooms, self._tail_now = sorted(self._tail_now), set()
+            heads = await self.store.read(_heads, rooms)
             await self._tail_rooms({room: heads.get(room, 0) for room in rooms})
 
     async def _tail_sweep(self) -> None:

@@ -267,8 +267,8 @@ class Live:
                 self._forget(row)
                 continue
             if stream.last is None or row.seq > stream.last:
-                if len(stream.buffer) < limits.RESUME_ROWS_MAX:
-                    stream.buffer.setdefault(row.seq, item)
+                if row.gone or (row.seq not in stream.buffer and len(stream.buffer) < limits.RESUME_ROWS_MAX):
+                    stream.buffer[row.seq] = item  # a redacted row replaces what a live message said before
                 self._drain(row.stream, stream, now)
             elif row.kind == "entry" and item.body is not None and row.entry in self.wants:
                 self.body(row.stream, row.entry or "", "ok", item.body)
