@@ -145,34 +145,53 @@ async def pace_hall(meter: Meter, hall: Hall, rate: float, seconds: float) -> Sa
     return await paced.run(meter, rate, seconds)
 
 
+class Flood:
+    """A room's speakers in turn, `window` messages under way: one is over when every member has heard it.
+
+    Each connection hears in order, so the n-th thing a member hears is the n-th message.
+    """
+
+    def __init__(self, hall: Hall, window: int) -> None:
+        self.hall, self.window = hall, window
+        self.sent = self.heard = self.over = 0
+        self.flowing = True
+        self._heard_by: list[int] = [0]  # of the n-th message, how many members have it
+        for line in hall.members:
+            line.acked, line.heard = nothing, self._listener()
+
+    def _listener(self) -> Callable[[bytes], None]:
+        count, heard_by, size = 0, self._heard_by, len(self.hall.members)
+
+        def hear(_stamp: bytes) -> None:
+            nonlocal count
+            count += 1
+            self.heard += 1
+            heard_by[count] += 1
+            if heard_by[count] == size:
+                self.over += 1
+                self.speak()
+
+        return hear
+
+    def speak(self) -> None:
+        """Say as much as the window allows."""
+        while self.flowing and self.sent - self.over < self.window:
+            self.sent += 1
+            self._heard_by.append(0)
+            self.hall.speakers[self.sent % len(self.hall.speakers)].say(self.hall.where, stamped())
+
+
 async def flood_hall(meter: Meter, hall: Hall, window: int, seconds: float) -> Sample:
-    """A room's speakers in turn, `window` messages under way; an operation is one delivery to one member."""
-    size = len(hall.members)
-    sent = heard = 0
-    flowing = True
-
-    def speak() -> None:
-        nonlocal sent
-        while flowing and sent * size - heard <= (window - 1) * size:
-            sent += 1
-            hall.speakers[sent % len(hall.speakers)].say(hall.where, stamped())
-
-    def hear(_stamp: bytes) -> None:
-        nonlocal heard
-        heard += 1
-        if heard % size == 0:
-            speak()
-
-    for line in hall.members:
-        line.acked, line.heard = nothing, hear
-    speak()
+    """A room with a backlog; an operation is one delivery to one member."""
+    flood, size = Flood(hall, window), len(hall.members)
+    flood.speak()
     await asyncio.sleep(WARM_S)
-    mark, before = meter.mark(), heard
-    await _measure(lambda: heard - before, TURNS * window * size, seconds)
-    cost, done = meter.since(mark), heard - before
-    flowing = False
-    await settle(lambda: heard >= sent * size)
-    return Sample(done, cost, [], sent * size - heard)
+    mark, before = meter.mark(), flood.heard
+    await _measure(lambda: flood.heard - before, TURNS * window * size, seconds)
+    cost, done = meter.since(mark), flood.heard - before
+    flood.flowing = False
+    await settle(lambda: flood.over == flood.sent)
+    return Sample(done, cost, [], flood.sent * size - flood.heard)
 
 
 async def pour(lines: Sequence[Line], where: bytes, total: int, window: int, rate_max: float = 1e9) -> None:

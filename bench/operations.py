@@ -89,21 +89,29 @@ async def history(subject: Subject, seconds: float, say: Say) -> list[Figure]:
         began = time.perf_counter()
         assert await archive.page(0) >= 49, "a page was not whole"
         alone.append((time.perf_counter() - began) * 1e3)
-    pages, until = 0, time.perf_counter() + seconds
+    pages = short = 0
+    until = time.perf_counter() + seconds
     mark = subject.meter.mark()
 
     async def read(client: int) -> None:
-        nonlocal pages
+        nonlocal pages, short
         while time.perf_counter() < until:
-            pages += await archive.page(client) >= 49
+            whole = await archive.page(client) >= 49
+            pages += whole
+            short += not whole
 
     await asyncio.gather(*map(read, range(4)))
     cost = subject.meter.since(mark)
     p50, rate = statistics.median(alone), pages / cost.wall_s
     each = {kind: used / pages * 1e3 for kind, used in cost.by_kind.items()}
     say(f"D: {p50:.1f} ms alone, {rate:.0f} pages/s, {sum(each.values()):.1f} ms CPU a page")
+    refused = f"{short} pages were refused or not whole" if short else ""
     note = f"filled at {archive.size / archive.fill_s:,.0f} messages/s" if archive.size else ""
-    return [Figure("D.alone", p50, note=note), Figure("D.rate", rate), Figure("D.cpu", sum(each.values()), each)]
+    return [
+        Figure("D.alone", p50, note=note),
+        Figure("D.rate", rate, note=refused),
+        Figure("D.cpu", sum(each.values()), each),
+    ]
 
 
 async def missed(subject: Subject, seconds: float, say: Say) -> list[Figure]:
