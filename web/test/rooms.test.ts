@@ -112,12 +112,31 @@ describe("bodies", () => {
   });
 });
 
+describe("a title that is not known yet", () => {
+  const named = (seq: number) => row(seq, { target: ROOM, no: 0, body: { kind: "title", title: "From a row" } });
+
+  it("is taken from a page", () => {
+    const play = live({ head: 2, title: null, title_state: "waiting" });
+    const [page] = only(play.do({ t: "open_room", room: ROOM }), "page");
+    play.do({ t: "page", room: ROOM, request: page?.request ?? 0, page: { rows: [row(1, { kind: "join", id: null, target: ME }), named(2)], head: 2, more: false } });
+    expect(play.view().info.title).toBe("From a row");
+  });
+
+  it("is not taken away by a snapshot that lacks it", () => {
+    const play = live({ title: null, title_state: "waiting" });
+    play.hear(named(1), { t: "room", room: room(ROOM, { head: 1, title: null, title_state: "held" }) });
+    expect(play.view().info.title).toBe("From a row");
+  });
+});
+
 describe("unread", () => {
   it("counts others' messages and nothing else", () => {
     const play = live({ head: 3, no: 3, read: 3 });
     play.hear(row(4), row(5, { author: ME }), row(6, { kind: "join", id: null, target: "usr_emea_x", no: 5, body: null }), row(7, { no: 6 }));
     expect(play.view().info.unread).toBe(2);
-    expect(play.view().info.members).toBe(3);
+    expect(play.view().info).toMatchObject({ members: 3, others: [SHE, "usr_emea_x"], joined: true });
+    play.hear(row(8, { kind: "leave", id: null, target: "usr_emea_x", no: 6, body: null }), row(9, { kind: "leave", id: null, target: ME, no: 6, body: null }));
+    expect(play.view().info).toMatchObject({ members: 1, others: [SHE], joined: false });
   });
 
   it("does not count twice what the snapshot of a resume has counted", () => {

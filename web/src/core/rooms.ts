@@ -50,7 +50,14 @@ export function mergeInfo(view: RoomView, info: Room): RoomView {
   const counted = ahead ? view.counted : info.head;
   const named = info.title_state === "ok" || title === null ? {} : { title, title_state };
   const members_version = info.members === view.info.members ? view.members_version : view.members_version + 1;
-  return { ...view, counted, members_version, info: { ...info, ...counts, ...named } };
+  return entitled({ ...view, counted, members_version, info: { ...info, ...counts, ...named } });
+}
+
+/** A title that the snapshot lacks may stand among the rows on hand. */
+function entitled(view: RoomView): RoomView {
+  if (view.info.title_state === "ok") return view;
+  const row = view.rows.findLast(isTitle);
+  return row?.state === "ok" ? titled(view, row.body) : view;
 }
 
 /** Starts the room anew at `head`: its cursor was unknown or too old. */
@@ -83,16 +90,20 @@ function effects(view: RoomView, row: Row, me: string): RoomView {
     case "erasure":
       return row.target === null ? view : purge(view, row.target, row.seq);
     case "join":
-      return { ...memberCount(view, 1), info: { ...memberCount(view, 1).info, joined: view.info.joined || row.target === me } };
     case "leave":
-      return { ...memberCount(view, -1), info: { ...memberCount(view, -1).info, joined: view.info.joined && row.target !== me } };
+      return row.target === null ? view : membership(view, row.target, row.kind === "join", me);
     default:
       return isTitle(row) && row.state === "ok" ? titled(view, row.body) : view;
   }
 }
 
-function memberCount(view: RoomView, change: number): RoomView {
-  return { ...view, members_version: view.members_version + 1, info: { ...view.info, members: Math.max(0, view.info.members + change) } };
+function membership(view: RoomView, person: string, joins: boolean, me: string): RoomView {
+  const { info } = view;
+  const rest = info.others.filter((other) => other !== person);
+  const others = joins && person !== me ? [...rest, person] : rest;
+  const members = Math.max(0, info.members + (joins ? 1 : -1));
+  const joined = person === me ? joins : info.joined;
+  return { ...view, members_version: view.members_version + 1, info: { ...info, others, members, joined } };
 }
 
 function titled(view: RoomView, body: Body | null): RoomView {
@@ -141,7 +152,7 @@ export function prepend(view: RoomView, page: Page): RoomView {
     if (row.kind === "redaction" && row.target !== null) next = redact(next, row.target);
     if (row.kind === "erasure" && row.target !== null) next = purge(next, row.target, row.seq);
   }
-  return { ...next, rows: next.rows.map((row) => veil(next, row)) };
+  return entitled({ ...next, rows: next.rows.map((row) => veil(next, row)) });
 }
 
 /** What a page request asks for: rows before those on hand, or the newest that the cursor covers. */

@@ -85,11 +85,15 @@ export class Client {
     const changed = state !== this.state;
     this.state = state;
     for (const command of commands) this.run(command);
-    if (!changed) return;
+    this.plan();
+    if (changed) this.tell();
+  }
+
+  /** Sets the clock for what is due next, after every step: a timer may fire a little early and find nothing due yet. */
+  private plan(): void {
     clearTimeout(this.timer);
     const due_ms = nextDueMs(this.state);
     if (due_ms !== null) this.timer = setTimeout(() => this.do({ t: "tick" }), Math.max(TICK_MS_MIN, due_ms - Date.now()));
-    this.tell();
   }
 
   private run(command: Command): void {
