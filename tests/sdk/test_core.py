@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from moonbow.base import limits
 from moonbow.base.errors import Refused
 from moonbow.sdk import posts
-from moonbow.sdk.core import BACKOFF_S, DEAD_S, PING_S, WELCOME_S, Core
+from moonbow.sdk.core import BACKOFF_S, DEAD_S, PING_S, RETURN_S, WELCOME_S, Core
 from moonbow.sdk.model import (
     CaughtUp,
     Close,
@@ -332,6 +333,65 @@ def test_doors_that_lead_back_to_the_site_that_goes_are_tried_later_and_later() 
         assert play.dialled().door.site == "frankfurt"
     assert pauses[0] == pytest.approx(BACKOFF_S[0])
     assert all(later == pytest.approx(2 * sooner) for sooner, later in pairwise(pauses))
+
+
+def test_a_new_search_begins_with_the_best_door_and_leaves_the_failed_one_for_later() -> None:
+    play = Play()
+    for _ in range(2):
+        play.do(play.core.failed(play.dialled().sock, None, play.now))
+        play.wait()
+    sock = play.up(room(), site="frankfurt")
+    assert play.dialled().door == DOORS[2]
+    play.do(play.core.closed(sock, 1006, "", play.now))
+    found = []
+    for _ in range(4):
+        play.wait()
+        found.append(play.dialled().door)
+        play.do(play.core.failed(play.dialled().sock, None, play.now))
+    assert found == [DOORS[0], DOORS[1], DOORS[0], DOORS[1]]
+
+
+def far_away() -> tuple[Play, int]:
+    """A client whose doors at home failed, and who is served through another region."""
+    play = Play()
+    play.core.learned([DOORS[0], msgspec.structs.replace(DOORS[1], site="tokyo", region="apac")])
+    play.do(play.core.failed(1, 503, play.now))
+    play.wait()
+    sock = play.up(room())
+    assert play.dialled().door.region == "apac"
+    return play, sock
+
+
+def later(play: Play, sock: int) -> list[Command]:
+    """What is said until the next dial, the socket being well."""
+    said: list[Command] = []
+    while not any(isinstance(command, Dial) for command in said):
+        said += play.wait()
+        play.frame(sock, wire.Pong(n=0))
+    return said
+
+
+def test_who_is_served_through_another_region_goes_back_without_a_break() -> None:
+    play, sock = far_away()
+    went_at = play.now
+    later(play, sock)
+    assert RETURN_S <= play.now - went_at <= 2 * RETURN_S
+    assert play.dialled().door == DOORS[0]
+    play.do(play.core.opened(play.dialled().sock, play.now))
+    play.frame(play.dialled().sock, welcome(room()))
+    assert Close(sock) in play.frame(play.dialled().sock, wire.Synced(resets={}))
+    assert not any(isinstance(event, Lost) for event in events(play.said))
+    assert play.core.return_at is None
+
+
+def test_going_back_in_vain_changes_nothing() -> None:
+    play, sock = far_away()
+    later(play, sock)
+    play.do(play.core.failed(play.dialled().sock, 503, play.now))
+    assert events(play.frame(sock, row(6))) == [row(6)]
+    tried_at = play.now
+    later(play, sock)
+    assert play.now - tried_at >= RETURN_S
 
 
 def test_second_migrate_while_dialling_dials_once() -> None:

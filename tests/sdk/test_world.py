@@ -258,7 +258,7 @@ def test_killed_door_is_noticed_and_passed_over(town: Town) -> None:
             room = await ada.create_room("Doors")
             assert ada.core.link is not None
             door = ada.core.link.door
-            sites = {door.address: door for door in ada.core.doors}
+            sites = {door.address: door for door in ada.core.doors.known}
             victims = [
                 process
                 for process in await town.stage.processes()

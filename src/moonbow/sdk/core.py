@@ -16,6 +16,7 @@ from moonbow.wire.stream import ClientFrame, Hello, Ping, Post, SetState, Watch
 from moonbow.wire.values import Door, Presence, Row
 
 from .cursors import Cursors
+from .doors import Doors
 from .model import (
     CaughtUp,
     Close,
@@ -39,6 +40,7 @@ DEAD_S = 5.0  # nothing heard for so long: the socket is dead
 WELCOME_S = 3.0  # from `hello` or `resume` to `welcome`
 BACKOFF_S = (0.05, 2.0)
 BUSY_S = 1.0  # the least wait when told that there is no room
+RETURN_S = 30.0  # the least time at a door of another region before the best one is tried again
 RENEW_RATIO = 0.7  # of the token's life
 GONE_CODE = 1006  # no close frame was seen (RFC 6455, section 7.4.1)
 
@@ -61,7 +63,7 @@ class Core:
     """One client of one person.  `jitter()` gives numbers in 0..1."""
 
     def __init__(self, doors: Iterable[Door], token: str, token_until: float, jitter: Callable[[], float]) -> None:
-        self.doors = list(doors)
+        self.doors = Doors(doors)
         self.token, self.token_no, self.token_until, self.renew_at = token, 0, token_until, 0.0
         self.jitter = jitter
         self.cursors, self.posts = Cursors(), Posts()
@@ -69,8 +71,8 @@ class Core:
         self.fresh: Link | None = None  # being dialled
         self.old: Link | None = None  # being left: only its acks count
         self.redial_at: float | None = None
-        self.socks = self.attempts = self.door_no = self.hops = 0
-        self.leaving: str | None = None  # the site that asked us to go; its doors are not the first choice
+        self.return_at: float | None = None  # served through another region: when to try the best door again
+        self.socks = self.hops = 0
         self.greeted = self.paused = self.renewing = self.token_bad = self.ended = False
         self.state: SetState | None = None
         self.watch: Watch | None = None
@@ -135,7 +137,9 @@ class Core:
         if self.fresh is None or self.fresh.sock != sock:
             return []
         self.fresh = None
-        if status == 401:
+        if status != 401 and self.return_at is not None and self.link is not None:
+            self.return_at = self._return_time(now)  # we are served where we are
+        elif status == 401:
             self._token_refused()
         else:
             self._retry(now, BUSY_S if status == 429 else 0.0)
@@ -177,11 +181,8 @@ class Core:
         return self.stop("signed_out", detail)
 
     def learned(self, doors: Iterable[Door]) -> list[Command]:
-        """The present doors, best first; the next dial begins there, or beside the door in use."""
-        if known := list(doors):
-            here = self.fresh or self.link
-            self.doors = known
-            self.door_no = known.index(here.door) if here is not None and here.door in known else 0
+        """The present doors, best first."""
+        self.doors.learn(doors)
         return []
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -191,12 +192,14 @@ class Core:
             self.redial_at = None
             self._dial(now)
         if (link := self.link) is not None:
-            if now - link.heard >= DEAD_S or (link.phase == "asked" and now - link.since >= WELCOME_S):
+            if now >= link.heard + DEAD_S or (link.phase == "asked" and now >= link.since + WELCOME_S):
                 self.out.append(Close(link.sock, rude=True))
                 self._lost(GONE_CODE, "silent", now)
-            elif now - link.pinged >= PING_S:
+            elif now >= link.pinged + PING_S:
                 link.pinged = now
                 self._send(Ping())
+        if self.return_at is not None and self.return_at <= now:
+            self._return(now)
         self._say_posts(now)
         if now >= self.renew_at and not self.renewing and not self.ended:
             self.renewing = True
@@ -205,7 +208,7 @@ class Core:
 
     def wake_at(self) -> float | None:
         """When to call `tick` next."""
-        times = [self.redial_at]
+        times = [self.redial_at, self.return_at]
         if not self.renewing:
             times.append(self.renew_at)
         if self.link is not None:
@@ -229,7 +232,7 @@ class Core:
             case wire.Welcome():
                 self._welcomed(link, event, now)
             case wire.Synced():
-                self._synced(link, event)
+                self._synced(link, event, now)
             case wire.Migrate():
                 self._migrate(event.reason, now)
             case wire.ProblemEvent():
@@ -245,8 +248,8 @@ class Core:
         else:
             self.cursors.begin(welcome.inbox, welcome.inbox_head, welcome.rooms)
         link.phase, link.site = "replaying", welcome.site
-        if self.leaving not in (welcome.site, link.door.site):
-            self.leaving = None
+        if self.doors.leaving not in (welcome.site, link.door.site):
+            self.doors.leaving = None
         self._deliver(Connected(welcome.site, welcome.city, link.door, self.greeted, welcome.rooms))
         self.greeted = True
         if link.token_no != self.token_no:
@@ -257,8 +260,10 @@ class Core:
         self.posts.all_due(now)
         self._say_posts(now)
 
-    def _synced(self, link: Link, synced: wire.Synced) -> None:
-        link.phase, self.attempts = "live", 0
+    def _synced(self, link: Link, synced: wire.Synced, now: float) -> None:
+        link.phase = "live"
+        self.doors.begin()
+        self.return_at = self._return_time(now) if self.doors.is_far(link.door) else None
         for stream, head in synced.resets.items():
             self.cursors.reset(stream, head)
             self._deliver(Reset(stream, head))
@@ -277,17 +282,19 @@ class Core:
         """Go elsewhere: at once the first time, later and later when doors lead back to the same site meanwhile."""
         if self.link is None or self.fresh is not None or self.redial_at is not None:
             return
+        self.return_at = None
         going = self.link.door.site if reason == "door" else self.link.site
-        self.hops = self.hops + 1 if going == self.leaving else 0
-        self.leaving = going
+        self.hops = self.hops + 1 if going == self.doors.leaving else 0
+        self.doors.leaving = going
         if self.hops == 0:
+            self.doors.begin()
             self._dial(now)
             self.out.append(Learn())
         else:
             self.redial_at = now + self._pause(self.hops - 1)
 
     def _lost(self, code: int, reason: str, now: float) -> None:
-        link, self.link = self.link, None
+        link, self.link, self.return_at = self.link, None, None
         if link is None:
             return
         if self.old is not None:
@@ -299,12 +306,13 @@ class Core:
         elif code == wire.CLOSE_TOKEN:
             self._token_refused()
         elif self.fresh is None and not self.paused and not self.ended:
+            self.doors.begin(link.door)
             self._retry(now, BUSY_S if code == wire.CLOSE_BUSY else 0.0)
 
     def _end(self, code: str, detail: str) -> None:
         if self.ended:
             return
-        self.ended, self.redial_at = True, None
+        self.ended, self.redial_at, self.return_at = True, None, None
         for link in (self.fresh, self.old, self.link):
             if link is not None:
                 self.out.append(Close(link.sock))
@@ -312,7 +320,7 @@ class Core:
         self._deliver(Ended(code, detail))
 
     def _leave_all(self, reason: str) -> None:
-        self.redial_at = None
+        self.redial_at = self.return_at = None
         for link in (self.fresh, self.old, self.link):
             if link is not None:
                 self.out.append(Close(link.sock, rude=True))
@@ -320,13 +328,22 @@ class Core:
             self._deliver(Lost(self.link.site, self.link.door, 1000, reason))
         self.link = self.fresh = self.old = None
 
+    def _return(self, now: float) -> None:
+        """Try the best door while the far one serves on; a failure changes nothing."""
+        self.return_at = self._return_time(now)
+        if self.link is not None and self.link.phase == "live" and self.redial_at is None:
+            self.doors.begin()
+            self._dial(now)
+            self.out.append(Learn())
+
+    def _return_time(self, now: float) -> float:
+        return now + RETURN_S * (1.0 + self.jitter())
+
     def _retry(self, now: float, least_s: float) -> None:
         """The next door soon; after each round of all doors twice as late, up to the bound."""
-        self.redial_at = now + max(self._pause(self.attempts // max(1, len(self.doors))), least_s)
-        if self.attempts % max(1, len(self.doors)) == 0:
+        self.redial_at = now + max(self._pause(self.doors.rounds), least_s)
+        if self.doors.exhausted or len(self.doors.tried) == 1:
             self.out.append(Learn())
-        self.attempts += 1
-        self.door_no += 1
 
     def _pause(self, times: int) -> float:
         """Twice as long every time, up to the bound, and never the same for everybody."""
@@ -335,9 +352,7 @@ class Core:
     def _dial(self, now: float) -> None:
         if self.fresh is not None or self.paused or self.ended or self.token_bad:
             return
-        order = [self.doors[(self.door_no + step) % len(self.doors)] for step in range(len(self.doors))]
-        door = next((door for door in order if door.site != self.leaving), order[0])
-        self.door_no = self.doors.index(door)
+        door = self.doors.choose()
         self.socks += 1
         self.fresh = Link(self.socks, door, self.token_no, "dialing", now, now, now)
         self.out.append(Dial(self.socks, door))
