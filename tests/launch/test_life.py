@@ -123,6 +123,8 @@ def test_a_second_up_is_refused_and_says_by_whom(state: Path, tmp_path: Path) ->
     assert f"pid {pid}" in again.stderr
     elsewhere = moonbow("up", "--no-build", "--world", str(file), "--state", str(tmp_path / "other"))
     assert elsewhere.returncode == 2
+    assert "another world of the same slot runs here" in elsewhere.stderr
+    assert f"down --state {state}" in elsewhere.stderr
     assert "paris/bus" in elsewhere.stderr
     assert "tokyo/gateway0" in elsewhere.stderr
     assert "is taken by" in elsewhere.stderr

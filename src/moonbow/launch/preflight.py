@@ -16,7 +16,7 @@ from moonbow.base.errors import ConfigError
 from moonbow.world import World
 
 from .policy import Engines, Listener, Spec
-from .proc import describe, open_files, processes
+from .proc import command_line, describe, open_files, parent, processes
 from .watches import count_watchers, doors_of, make_room
 
 DISK_BYTES_MIN = 200 * 1_048_576
@@ -75,10 +75,32 @@ def _world_problems(world: World) -> Iterator[str]:
 
 
 def _port_problems(specs: Iterable[Spec]) -> Iterator[str]:
+    launchers: dict[Path, None] = {}
+    problems = []
     for spec in specs:
         for listener in spec.listens:
             if reason := why_not(listener):
-                yield f"{spec.key}: {listener.host}:{listener.port} ({listener.kind}): {reason}"
+                problems.append(f"{spec.key}: {listener.host}:{listener.port} ({listener.kind}): {reason}")
+                holder = find_holder(listener)
+                if holder is not None and (launcher := launcher_of(holder)):
+                    launchers[launcher] = None
+    for launcher in launchers:
+        yield f"another world of the same slot runs here, its launcher is {describe(launcher)}: {stop_hint(launcher)}"
+    yield from problems
+
+
+def launcher_of(process: Path) -> Path | None:
+    """The launcher that started a process of a world."""
+    above = parent(process)
+    words = command_line(above) if above is not None else []
+    return above if any(word in ("moonbow.launch", "moonbow.cli") for word in words) else None
+
+
+def stop_hint(launcher: Path) -> str:
+    """What the operator may do about another world."""
+    words = command_line(launcher)
+    state = words[words.index("--state") + 1] if "--state" in words[:-1] else ""
+    return f"stop it (down{f' --state {state}' if state else ''}), or give this one another `slot` in its file"
 
 
 def why_not(listener: Listener) -> str:
@@ -94,20 +116,21 @@ def why_not(listener: Listener) -> str:
                 probe.listen(1)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return f"is taken by {_holder(listener) or 'a process of somebody else'}"
+                holder = find_holder(listener)
+                return f"is taken by {describe(holder) if holder else 'a process of somebody else'}"
             if error.errno == errno.EADDRNOTAVAIL:
                 return "is not an address of this machine"
             return str(error.strerror)
     return ""
 
 
-def _holder(listener: Listener) -> str:
-    """Who listens there, as `name (pid N)`; empty if it cannot be seen.  Reads proc(5)."""
+def find_holder(listener: Listener) -> Path | None:
+    """The process that listens there; None if it cannot be seen.  Reads proc(5)."""
     sockets = {f"socket:[{inode}]" for inode in _inodes(listener)}
     for folder in processes() if sockets else ():
         if not sockets.isdisjoint(open_files(folder)):
-            return describe(folder)
-    return ""
+            return folder
+    return None
 
 
 def _inodes(listener: Listener) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 
 import dns.message
 import dns.rdatatype
@@ -31,16 +32,21 @@ async def ask_health(probe: Probe, within_s: float = PROBE_S) -> Health:
         return "silent"
 
 
-async def get(host: str, port: int, path: str) -> tuple[int, bytes]:
-    """Status and body of one plain HTTP GET; OSError, EOFError or ValueError if it fails.  The caller sets the time."""
-    reader, writer = await asyncio.open_connection(host, port)
+async def get(
+    host: str, port: int, path: str, trust: ssl.SSLContext | None = None, name: str | None = None
+) -> tuple[int, bytes]:
+    """Status and body of one HTTP GET, over TLS to `name` if there is a `trust`; the caller sets the time.
+
+    OSError, EOFError or ValueError if it fails.
+    """
+    reader, writer = await asyncio.open_connection(host, port, ssl=trust, server_hostname=name)
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {name or host}:{port}\r\nConnection: close\r\n\r\n".encode())
         status = int((await reader.readline()).split(b" ", 2)[1])
         length = None
         while (line := await reader.readline()) not in (b"\r\n", b""):
-            name, _, value = line.partition(b":")
-            if name.strip().lower() == b"content-length":
+            field, _, value = line.partition(b":")
+            if field.strip().lower() == b"content-length":
                 length = int(value)
         size = ANSWER_BYTES_MAX if length is None else min(length, ANSWER_BYTES_MAX)
         body = await reader.readexactly(size) if length is not None else await reader.read(size)

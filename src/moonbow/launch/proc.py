@@ -32,6 +32,24 @@ def open_files(folder: Path) -> Iterator[str]:
             continue
 
 
+def command_line(folder: Path) -> list[str]:
+    """The words a process was started with; none if it is gone."""
+    try:
+        return (folder / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def parent(folder: Path) -> Path | None:
+    """The process that started this one, if it lives."""
+    try:
+        lines = (folder / "status").read_text().splitlines()
+    except OSError:
+        return None
+    number = next((line.split()[1] for line in lines if line.startswith("PPid:")), "0")
+    return PROC / number if number != "0" else None
+
+
 def describe(folder: Path) -> str:
     """A process by name and number."""
     try:

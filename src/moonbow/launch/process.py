@@ -15,39 +15,29 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import msgspec
-
 from moonbow.balancer.process import Balancer
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
 from moonbow.bus.policy import render_server
 from moonbow.world import SiteRef, World, load_world
 
+from .census import ask_people, describe_process
 from .control import Answer, ask, serve_lines
 from .lock import only_launcher
+from .opening import until_open
 from .policy import Change, plan_processes
 from .preflight import check_machine, find_engines
-from .probe import get
 from .seed import seed_demo
 from .state import Overrides, prepare_state, write_overrides
 from .supervisor import Keeper, Supervisor
 
 READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
 DRAIN_S = 10.0  # for the people of a site to go elsewhere
-STATUS_S = 1.0  # for one gateway to say how many people it has
 DRAIN_LOOK_S = 0.1
 WORD_S = 0.75  # for doors and director to take in the operator's word: they look every 0.25 s, Envoy needs a moment
 
 log = logging.getLogger("moonbow.launch")
 Report = Callable[[Change], None]
-
-
-class GatewayStatus(msgspec.Struct, frozen=True):
-    """What a gateway says of itself at `/status`."""
-
-    people: int = 0
-    sockets: int = 0
-    rooms_live: int = 0
 
 
 class Launcher:
@@ -128,7 +118,7 @@ class Launcher:
     async def status(self) -> Answer:
         """Every process and how it is, every site's people, and the links that are cut."""
         keepers = list(self.supervisor.keepers.values())
-        people = await asyncio.gather(*(_people(keeper) for keeper in keepers))
+        people = await asyncio.gather(*(ask_people(keeper) for keeper in keepers))
         return {
             "world": self.world.name,
             "pid": os.getpid(),
@@ -137,7 +127,7 @@ class Launcher:
             "drain": self.overrides.drain,
             "down": self.overrides.down,
             "cuts": await self._cuts(),
-            "processes": [_row(keeper, found) for keeper, found in zip(keepers, people, strict=True)],
+            "processes": [describe_process(keeper, found) for keeper, found in zip(keepers, people, strict=True)],
         }
 
     async def _cuts(self) -> object:
@@ -148,7 +138,7 @@ class Launcher:
         return shown["cuts"]
 
     async def _sockets(self, gateways: list[Keeper]) -> int:
-        return sum(found.sockets for found in await asyncio.gather(*map(_people, gateways)) if found)
+        return sum(found.sockets for found in await asyncio.gather(*map(ask_people, gateways)) if found)
 
     def _override(self, *, drain: tuple[str, ...] | None = None, down: tuple[str, ...] | None = None) -> None:
         self.overrides = Overrides(
@@ -160,33 +150,6 @@ class Launcher:
 def without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
     """`names` but for `name`."""
     return tuple(found for found in names if found != name)
-
-
-async def _people(keeper: Keeper) -> GatewayStatus | None:
-    """What a gateway says of its people; None for other processes and for one that does not answer."""
-    if not keeper.spec.serves_people or keeper.state not in ("ready", "alive"):
-        return None
-    try:
-        async with asyncio.timeout(STATUS_S):
-            _, body = await get(keeper.spec.probe.host, keeper.spec.probe.port, "/status")
-        return msgspec.json.decode(body, type=GatewayStatus)
-    except (OSError, EOFError, ValueError, msgspec.DecodeError):
-        return None
-
-
-def _row(keeper: Keeper, people: GatewayStatus | None) -> Answer:
-    running = keeper.child is not None and keeper.child.running
-    return {
-        "site": keeper.spec.site,
-        "name": keeper.spec.name,
-        "state": keeper.state,
-        "reason": keeper.reason,
-        "since": keeper.since,
-        "restarts": keeper.restarts,
-        "pid": keeper.child.pid if keeper.child is not None and running else None,
-        "people": people.people if people else None,
-        "sockets": people.sockets if people else None,
-    }
 
 
 async def run(world_file: Path, state: Path, report: Report, on_ready: Callable[[World], None]) -> None:
@@ -231,6 +194,7 @@ async def _start(launcher: Launcher) -> None:
     await seed_demo(launcher.world, launcher.state)
     await launcher.supervisor.start()
     await launcher.supervisor.until_ready(READY_S)
+    await until_open(launcher.world, launcher.state)
 
 
 async def _until(stopping: asyncio.Event, work: Awaitable[object]) -> None:
