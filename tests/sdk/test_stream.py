@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-from moonbow.base.errors import Refused
+from moonbow.base.errors import Broken, Refused
 from moonbow.launch.pki import ensure_pki
 from moonbow.sdk import stream as sdk_stream
 from moonbow.sdk.core import Core
@@ -228,6 +228,22 @@ def test_who_never_reads_gets_lapsed(doors: Doors, monkeypatch: pytest.MonkeyPat
             assert len(doors.sockets) == 1
 
     asyncio.run(play())
+
+
+def test_fault_of_ours_ends_the_client_loudly(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> list[object]:
+        raise ZeroDivisionError
+
+    async def play() -> None:
+        async with doors.open(1) as where, connected(doors, where) as stream:
+            await until(stream, CaughtUp)
+            monkeypatch.setattr(stream.core, "frame", broken)
+            doors.more_rows(1)
+            await stream.next_event()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        asyncio.run(play())
+    assert caught.group_contains(Broken)
 
 
 def test_token_closed_and_renewal_refused_ends_every_wait(doors: Doors) -> None:

@@ -7,7 +7,7 @@ from asyncio import Future, Queue, TaskGroup
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from moonbow.base.errors import Refused, Unavailable
+from moonbow.base.errors import Broken, Refused, Unavailable
 from moonbow.wire.rest import Posted
 from moonbow.wire.stream import ClientFrame, Post
 from moonbow.wire.values import Door
@@ -91,10 +91,13 @@ class Stream:
 
     # -- from the sockets -------------------------------------------------------------------------------------------
     def _frame(self, sock: int, event: Incoming) -> None:
-        if self.queue.qsize() >= EVENTS_MAX and not self._make_room():
-            self._do(self.core.pause(self.now()))
-        else:
-            self._do(self.core.frame(sock, event, self.now()))
+        try:
+            if self.queue.qsize() >= EVENTS_MAX and not self._make_room():
+                self._do(self.core.pause(self.now()))
+            else:
+                self._do(self.core.frame(sock, event, self.now()))
+        except Exception as error:  # a fault of ours: the socket's library would only reconnect, for ever
+            self._begin(_fail(error))
 
     def _make_room(self) -> bool:
         """Whether events may be thrown away: only while the program has never asked for any."""
@@ -211,6 +214,10 @@ class Stream:
         except (Refused, Unavailable):
             return  # the doors known so far go on being tried
         self._do(self.core.learned(doors))
+
+
+async def _fail(error: Exception) -> None:
+    raise Broken(f"a frame could not be taken: {error!r}") from error
 
 
 async def _run(work: Awaitable[None]) -> None:
