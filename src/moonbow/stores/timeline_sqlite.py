@@ -308,7 +308,9 @@ class SqliteTx(SqliteReads):
         self._erase("entry = ?", entry)
 
     def erase_author(self, author: str) -> list[str]:
-        rooms = self._run("SELECT DISTINCT room FROM post WHERE author = ? ORDER BY room", (author,)).fetchall()
+        rooms = self._run(
+            "SELECT DISTINCT room FROM post WHERE author = ? AND state <> 'refused' ORDER BY room", (author,)
+        ).fetchall()
         self._erase("author = ?", author)
         return [room for (room,) in rooms]
 

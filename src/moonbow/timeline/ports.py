@@ -42,7 +42,11 @@ class Reads(Protocol):
 
 
 class Tx(Reads, Protocol):
-    """One transaction.  `fresh` collects the rows to publish when it has been committed; `now_ms` is its time."""
+    """One transaction.  `fresh` collects the rows to publish when it has been committed; `now_ms` is its time.
+
+    What is erased leaves the disk soon after the commit: the text, and the mark by which it could be guessed.
+    `erase_author` returns the rooms in which the author has, or may yet get, a placed entry.
+    """
 
     now_ms: int
     fresh: list[Fresh]
