@@ -64,7 +64,7 @@ class Window:
         self.page.get_by_label("Password", exact=True).fill(person["password"])
         self.page.get_by_role("button", name="Sign in").click()
         expect(self.page.get_by_role("navigation", name="Rooms")).to_be_visible()
-        expect(self.page.get_by_text("served by")).to_be_visible()
+        expect(self.page.get_by_text("served by")).to_be_visible(timeout=15_000)
 
     def create_room(self, title: str, invited: list[str]) -> None:
         self.page.get_by_role("button", name="Create a room").first.click()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,21 @@ class Place:
         """Kill, start, drain a site; cut and heal links."""
         return ask(self.state / "control.sock", {"op": op, **arguments})
 
+    @contextmanager
+    def hung(self, site: str) -> Iterator[None]:
+        """Every gateway of a site stopped where it stands, as by a fault that no process sees; goes on afterwards."""
+        marks = [b"moonbow.gateway", str(self.state).encode(), site.encode()]
+        found = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit() and _says(one, marks)]
+        assert found
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def rest(self, place: str, who: str) -> httpx.Client:
         """A signed-in client without a browser; its taker closes it."""
         port = self.origin(place).rsplit(":", 1)[1]
@@ -59,6 +76,15 @@ class Place:
         answer = client.post("/v1/sessions", json={"login": person["login"], "password": person["password"]})
         client.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
         return client
+
+
+def _says(process: Path, words: list[bytes]) -> bool:
+    """Whether a process was started with all these words."""
+    try:
+        said = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return all(word in said for word in words)
 
 
 @pytest.fixture(scope="session")

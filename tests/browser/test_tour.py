@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +16,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.engines]
 
 Windows = Callable[..., Window]
 Picture = Callable[[Window, str], None]
-
-
-def title() -> str:
-    return f"Room {uuid.uuid4().hex[:6]}"
 
 
 def meet(window: Windows, name: str) -> tuple[Window, Window]:
@@ -79,7 +75,7 @@ def test_a_newcomer_finds_her_way(window: Windows, picture: Picture) -> None:
 
 
 def test_unread_is_counted_and_read_on_every_device(window: Windows) -> None:
-    name = title()
+    name = "Harbour watch"
     zofia, priya = window("Europe", "zofia"), window("Asia", "priya")
     phone = window("Asia", "priya", size=NARROW)
     zofia.create_room(name, ["Priya Raman"])
@@ -102,22 +98,21 @@ def test_unread_is_counted_and_read_on_every_device(window: Windows) -> None:
 
 
 def test_nobody_loses_anything_when_a_site_dies(place: Any, window: Windows, picture: Picture) -> None:
-    name = title()
-    ada, kenji = meet(window, name)
-    said = [f"before {i}" for i in range(5)]
+    ada, kenji = meet(window, "Release night")
+    said = ["Ready when you are.", "I switch one site off now."]
     for text in said:
         ada.write(text)
     ada.settled()
     city = served_by(ada)
     place.order("kill", site=city.lower())
     try:
-        for i in range(5):
-            ada.write(f"hers {i}")
-            kenji.write(f"his {i}")
+        for i in range(1, 6):
+            ada.write(f"Europe {i}")
+            kenji.write(f"Asia {i}")
         expect(ada.page.get_by_text("Connected again, at ")).to_be_visible(timeout=15_000)
         picture(ada, "landed")
         assert eventually(lambda: served_by(ada) != city, 10)
-        said += [f"{whose} {i}" for whose in ("hers", "his") for i in range(5)]
+        said += [f"{where} {i}" for where in ("Europe", "Asia") for i in range(1, 6)]
         for one in (ada, kenji):
             one.settled()
             for text in said:
@@ -127,6 +122,50 @@ def test_nobody_loses_anything_when_a_site_dies(place: Any, window: Windows, pic
         place.order("start", site=city.lower())
 
 
+def test_a_hung_site_is_noticed_and_left(place: Any, window: Windows) -> None:
+    ada, kenji = meet(window, "Silence")
+    city = served_by(ada)
+    with place.hung(city.lower()):
+        began = time.monotonic()
+        ada.write("is anybody there?")
+        expect(kenji.message("is anybody there?")).to_be_visible(timeout=20_000)
+        assert time.monotonic() - began < 20
+        assert served_by(ada) != city
+    ada.settled()
+
+
+def test_a_region_dies_and_the_others_are_told(place: Any, window: Windows, picture: Picture) -> None:
+    ada, kenji = meet(window, "Two shores")
+    kenji.write("The sea is calm here.")
+    ada.write("Here it is not.")
+    expect(ada.message("The sea is calm here.")).to_be_visible()
+    expect(kenji.message("Here it is not.")).to_be_visible()
+    left = served_by(ada).lower()
+    other = {"paris": "frankfurt", "frankfurt": "paris"}[left]
+    for site in ("singapore", "tokyo"):
+        place.order("kill", site=site)
+    try:
+        expect(kenji.page.get_by_text("Your region APAC cannot be reached")).to_be_visible(timeout=30_000)
+        picture(kenji, "region-gone")
+        place.order("kill", site=other)
+        place.order("start", site=other)  # as a site that has no words of Asia in its memory
+        place.order("kill", site=left)
+        eventually(lambda: served_by(ada).lower() == other, 10)
+        ada.page.reload()
+        expect(ada.page.get_by_text("Held in APAC, which cannot be reached now.")).to_be_visible(timeout=15_000)
+        ada.write("Europe goes on.")
+        ada.settled()
+        picture(ada, "held")
+        kenji.write("Kept here until my region is back.")
+    finally:
+        for site in ("singapore", "tokyo", left):
+            place.order("start", site=site)
+    expect(ada.message("The sea is calm here.")).to_be_visible(timeout=30_000)
+    expect(kenji.message("Europe goes on.")).to_be_visible(timeout=30_000)
+    expect(ada.message("Kept here until my region is back.")).to_be_visible(timeout=30_000)
+    kenji.settled()
+
+
 def order(window: Window) -> list[str]:
     """The texts in view, from above."""
     found: list[str] = window.page.locator(".message .markdown").all_inner_texts()
@@ -134,7 +173,7 @@ def order(window: Window) -> list[str]:
 
 
 def test_a_drained_site_is_left_without_a_word(place: Any, window: Windows) -> None:
-    ada, kenji = meet(window, title())
+    ada, kenji = meet(window, "Tides")
     city = served_by(kenji)
     place.order("drain", site=city.lower())
     try:
@@ -147,24 +186,24 @@ def test_a_drained_site_is_left_without_a_word(place: Any, window: Windows) -> N
 
 
 def test_what_cannot_cross_is_kept_at_home_and_placed_later(place: Any, window: Windows, picture: Picture) -> None:
-    ada, kenji = meet(window, title())
-    ada.write("all is well")
-    expect(kenji.message("all is well")).to_be_visible()
+    ada, kenji = meet(window, "Beyond the cut")
+    ada.write("All is well here.")
+    expect(kenji.message("All is well here.")).to_be_visible()
     place.order("cut", a="emea", b="apac")
     try:
-        kenji.write("from beyond the cut")
+        kenji.write("Written while the sea cable is cut.")
         expect(kenji.page.get_by_text("kept in APAC, waiting to be placed")).to_be_visible(timeout=15_000)
         picture(kenji, "kept")
-        expect(ada.message("from beyond the cut")).to_have_count(0)
+        expect(ada.message("Written while the sea cable is cut.")).to_have_count(0)
     finally:
         place.order("heal", a="emea", b="apac")
-    expect(ada.message("from beyond the cut")).to_have_count(1, timeout=20_000)
+    expect(ada.message("Written while the sea cable is cut.")).to_have_count(1, timeout=20_000)
     expect(kenji.page.get_by_text("waiting to be placed")).to_have_count(0, timeout=20_000)
     kenji.settled()
 
 
 def test_a_message_is_erased_for_everyone(window: Windows) -> None:
-    ada, kenji = meet(window, title())
+    ada, kenji = meet(window, "Slips of the pen")
     kenji.write("a slip of the pen")
     message = ada.message("a slip of the pen")
     expect(message).to_be_visible()
@@ -177,7 +216,7 @@ def test_a_message_is_erased_for_everyone(window: Windows) -> None:
 
 
 def test_what_was_written_offline_survives_the_page(window: Windows) -> None:
-    ada, kenji = meet(window, title())
+    ada, kenji = meet(window, "Tunnels")
     kenji.context.set_offline(True)
     kenji.write("written in a tunnel")
     expect(kenji.message("written in a tunnel")).to_be_visible()

@@ -112,6 +112,28 @@ describe("bodies", () => {
   });
 });
 
+describe("bodies that a page lacked", () => {
+  it("are asked for again while the room is open, more and more seldom, and no more once they are there", () => {
+    const play = live({ head: 2 });
+    const [page] = only(play.do({ t: "open_room", room: ROOM }), "page");
+    const held = row(2, { state: "held", body: null });
+    play.do({ t: "page", room: ROOM, request: page?.request ?? 0, page: { rows: [row(1), held], head: 2, more: false } });
+    const asked = () => {
+      const found = only(play.after(1_000), "refill").length;
+      for (const { n } of sent(play.done.splice(0), "ping")) play.hear({ t: "pong", n });
+      return found;
+    };
+    const times = Array.from({ length: 60 }, asked).reduce((sum, n) => sum + n, 0);
+    expect(times).toBeGreaterThan(3);
+    expect(times).toBeLessThan(9);
+    play.do({ t: "refilled", room: ROOM, rows: [row(1), held] });
+    expect(play.view().rows[1]?.state).toBe("held");
+    play.do({ t: "refilled", room: ROOM, rows: [row(1), row(2)] });
+    expect(play.texts()).toEqual(["text 1", "text 2"]);
+    expect(Array.from({ length: 60 }, asked).reduce((sum, n) => sum + n, 0)).toBe(0);
+  });
+});
+
 describe("a title that is not known yet", () => {
   const named = (seq: number) => row(seq, { target: ROOM, no: 0, body: { kind: "title", title: "From a row" } });
 
@@ -120,6 +142,15 @@ describe("a title that is not known yet", () => {
     const [page] = only(play.do({ t: "open_room", room: ROOM }), "page");
     play.do({ t: "page", room: ROOM, request: page?.request ?? 0, page: { rows: [row(1, { kind: "join", id: null, target: ME }), named(2)], head: 2, more: false } });
     expect(play.view().info.title).toBe("From a row");
+  });
+
+  it("is not taken away by an answer that was under way before it", () => {
+    const play = live({ title: null, title_state: "ok" });
+    play.hear(row(1, { kind: "join", id: null, target: ME }), named(2));
+    play.do({ t: "room", room: room(ROOM, { head: 1, title: null, title_state: "ok" }) });
+    expect(play.view().info.title).toBe("From a row");
+    play.hear({ t: "room", room: room(ROOM, { head: 2, title: "Newer", title_state: "ok" }) });
+    expect(play.view().info.title).toBe("Newer");
   });
 
   it("is not taken away by a snapshot that lacks it", () => {

@@ -2,6 +2,7 @@
  * The client without a network, a clock or a screen: `step(state, input, env)` gives the next state and what to do.
  * Everything the client promises about messages is decided here and in the modules this one joins.
  */
+import * as bodies from "./bodies";
 import * as ephemeral from "./ephemeral";
 import { apply, askPage, ensureRows, roomCame } from "./frames";
 import * as link from "./link";
@@ -10,6 +11,11 @@ import * as outbox from "./outbox";
 import { prepend } from "./rooms";
 
 export function step(state: State, input: Input, env: Env): Step {
+  const done = decide(state, input, env);
+  return { ...done, state: bodies.arm(state, done.state, env) };
+}
+
+function decide(state: State, input: Input, env: Env): Step {
   switch (input.t) {
     case "start":
       return link.start(state, env);
@@ -22,7 +28,7 @@ export function step(state: State, input: Input, env: Env): Step {
     case "closed":
       return link.closed(state, input.socket, input.code, env);
     case "tick":
-      return chain(state, (s) => link.tick(s, env), (s) => outbox.flush(s, env), (s) => ephemeral.tick(s, env));
+      return chain(state, (s) => link.tick(s, env), (s) => outbox.flush(s, env), (s) => ephemeral.tick(s, env), (s) => bodies.tick(s, env));
     case "leaving":
       return ephemeral.flushReads(state);
     case "wake":
@@ -34,6 +40,8 @@ export function step(state: State, input: Input, env: Env): Step {
     case "page":
     case "page_failed":
       return page(state, input);
+    case "refilled":
+      return quiet(bodies.refilled(state, input.room, input.rows));
     case "open_room":
       return openRoom(state, input.room, env);
     case "attention":
@@ -107,7 +115,7 @@ function acquaint(state: State, people: readonly { id: string; name: string; reg
 
 /** When to call with `tick` next, in ms since the epoch; null when nothing is due. */
 export function nextDueMs(state: State): number | null {
-  const due = [...link.dueMs(state.link), ...outbox.dueMs(state), ...ephemeral.dueMs(state)];
+  const due = [...link.dueMs(state.link), ...outbox.dueMs(state), ...ephemeral.dueMs(state), ...bodies.dueMs(state)];
   return due.length === 0 ? null : Math.min(...due);
 }
 

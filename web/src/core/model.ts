@@ -1,4 +1,5 @@
 /** The values of the core: what it knows (`State`), what it hears (`Input`) and what it asks for (`Command`). */
+import { REFILL_FIRST_MS } from "./limits";
 import type { ClientFrame, Page, PresenceState, Room, Row, ServerFrame } from "./wire";
 
 /** A message of one's own that is not (yet) a row: waiting, on its way, kept, or refused. */
@@ -105,6 +106,8 @@ export interface State {
   readonly idle: boolean;
   readonly people: ReadonlyMap<string, KnownPerson>;
   readonly page_serial: number;
+  readonly refill_due_ms: number; // when to ask again for bodies the open room lacks, 0 = lacks none
+  readonly refill_wait_ms: number;
 }
 
 export type Input =
@@ -120,6 +123,7 @@ export type Input =
   | { t: "trouble"; trouble: Trouble | null }
   | { t: "page"; room: string; request: number; page: Page }
   | { t: "page_failed"; room: string; request: number; code: string }
+  | { t: "refilled"; room: string; rows: readonly Row[] }
   | { t: "open_room"; room: string | null }
   | { t: "attention"; on: boolean }
   | { t: "history"; room: string }
@@ -139,6 +143,7 @@ export type Command =
   | { t: "close"; socket: number; code: number }
   | { t: "explain" } // ask over REST why sockets do not open
   | { t: "page"; room: string; request: number; before: number }
+  | { t: "refill"; room: string; before: number }
   | { t: "fetch_room"; room: string }
   | { t: "keep"; item: Pending } // so that it outlives the page
   | { t: "forget"; client_id: string }
@@ -200,6 +205,8 @@ export function blank(me: string): State {
     idle: false,
     people: new Map(),
     page_serial: 0,
+    refill_due_ms: 0,
+    refill_wait_ms: REFILL_FIRST_MS,
   };
 }
 

@@ -45,17 +45,18 @@ function countUnread(view: RoomView, me: string, read: number): number | null {
  */
 export function mergeInfo(view: RoomView, info: Room): RoomView {
   const { head, no, read, unread, title, title_state } = view.info;
-  const ahead = info.head < view.cursor || read > info.read;
+  const older = info.head < view.cursor;
+  const ahead = older || read > info.read;
   const counts = ahead ? { head: Math.max(head, info.head), no, read, unread } : {};
   const counted = ahead ? view.counted : info.head;
-  const named = info.title_state === "ok" || title === null ? {} : { title, title_state };
+  const named = title !== null && (older || info.title_state !== "ok") ? { title, title_state } : {};
   const members_version = info.members === view.info.members ? view.members_version : view.members_version + 1;
   return entitled({ ...view, counted, members_version, info: { ...info, ...counts, ...named } });
 }
 
 /** A title that the snapshot lacks may stand among the rows on hand. */
 function entitled(view: RoomView): RoomView {
-  if (view.info.title_state === "ok") return view;
+  if (view.info.title !== null && view.info.title_state === "ok") return view;
   const row = view.rows.findLast(isTitle);
   return row?.state === "ok" ? titled(view, row.body) : view;
 }

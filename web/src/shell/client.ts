@@ -115,6 +115,9 @@ export class Client {
       case "page":
         void this.page(command.room, command.request, command.before);
         return;
+      case "refill":
+        this.api.page(command.room, command.before, PAGE_ROWS).then(({ rows }) => this.do({ t: "refilled", room: command.room, rows }), ignore);
+        return;
       case "fetch_room":
         this.api.room(command.room).then((room) => this.do({ t: "room", room }), ignore);
         return;
@@ -213,5 +216,5 @@ export class Client {
 }
 
 function ignore(): void {
-  // The room is not ours, or not reachable; the next snapshot will tell.
+  // Not ours, or not reachable now: the next snapshot tells, or the core asks again.
 }

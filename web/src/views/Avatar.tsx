@@ -10,8 +10,7 @@ export function Avatar({ person, size = 36, dot = false }: { person: string; siz
   const name = useCore((state) => personName(state, person));
   const tone = useRegionTone(regionOf(person));
   return (
-    <span className="avatar" style={{ width: size, height: size, fontSize: size * 0.38 }} data-tone={tone} data-shade={pick(person, SHADES)} aria-hidden="true">
-      {initials(name)}
+    <span className="avatar" style={{ width: size, height: size, fontSize: size * 0.38 }} data-initials={initials(name)} data-tone={tone} data-shade={pick(person, SHADES)} aria-hidden="true">
       {dot && <PresenceDot person={person} />}
     </span>
   );

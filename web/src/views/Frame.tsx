@@ -29,9 +29,10 @@ export function Frame({ me }: { me: Person }) {
   useTitle();
   useKeys(useCallback((next: Dialog) => setDialog(next), []));
 
+  const away = useCore((state) => state.ready && state.link.phase !== "live");
   const list = !narrow || room === null;
   return (
-    <div className="frame" data-narrow={narrow || undefined}>
+    <div className="frame" data-narrow={narrow || undefined} data-away={away || undefined}>
       <a className="skip" href="#messages" onClick={(event) => jump(event, ".timeline")}>Skip to the messages</a>
       <a className="skip" href="#compose" onClick={(event) => jump(event, ".composer textarea")}>Skip to writing</a>
       {list && <Sidebar me={me} open={room} narrow={narrow} onDialog={setDialog} />}

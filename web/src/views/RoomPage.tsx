@@ -17,6 +17,8 @@ import { count, personName, roomTitle, typingWords } from "./words";
 const Invite = lazy(() => import("./Invite"));
 const Rename = lazy(() => import("./Rename"));
 
+const NAMES_AGAIN_MS = 10_000; // while a region is silent its people have no names
+
 interface Props {
   room: string;
   me: Person;
@@ -59,6 +61,7 @@ function Known({ room, me, narrow, wide, members, onMembers, info }: Props & { i
     },
     enabled: info.joined,
     placeholderData: (before) => before,
+    refetchInterval: ({ state }) => (state.data?.some(({ name }) => name === null) === true ? NAMES_AGAIN_MS : false),
   });
   const panel = <Members info={info} me={me} query={query} />;
   return (
