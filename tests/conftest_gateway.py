@@ -114,7 +114,7 @@ async def dial(scene: Scene, site: str, token: str, *, browser: bool = False) ->
         headers["Authorization"] = f"Bearer {token}"
     url = f"wss://{scene.address(site)}:{Ports.DOOR}/v1/stream"
     _, raw = await ws_connect(
-        Raw, url, ssl_context=scene.tls, server_hostname=scene.world.domain, extra_headers=headers
+        Raw, url, ssl_context=scene.tls, server_hostname=scene.world.domain, extra_headers=headers, use_aiofastnet=False
     )
     return raw
 

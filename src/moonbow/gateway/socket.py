@@ -43,6 +43,8 @@ FRAMES_PER_S = 500.0
 FRAMES_BURST = 1000.0
 PAUSE_BYTES = 262_144
 HELLO_S = 5.0
+LEAVE_S = 2.0  # for a client to answer our close
+SLOW_S = 10.0  # for one that did not read to read what was sent, and the close behind it
 _decode = msgspec.json.Decoder(wire.ClientFrame).decode
 TEXT = WSMsgType.TEXT
 
@@ -215,14 +217,7 @@ class Socket(WSListener):
             return
         self.hub.sockets.discard(self)
         SOCKETS.dec()
-        if self._expiry is not None:
-            self._expiry.cancel()
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
-        self._watch([])
-        if self.session is not None:
-            self.hub.flow.end(self.session)
-            self.hub.devices.disconnected(self.ident, lost=not _said_goodbye(transport))
+        self._end()
         self.transport = None
 
     def pause_writing(self) -> None:
@@ -237,7 +232,10 @@ class Socket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind is TEXT and frame.fin:
+        if transport.is_close_frame_sent:
+            if kind is WSMsgType.CLOSE:
+                transport.disconnect()
+        elif kind is TEXT and frame.fin:
             self._frame(frame.get_payload_as_memoryview())
         elif kind is WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
@@ -333,7 +331,7 @@ class Socket(WSListener):
         for ident in missing:
             parse_id(ident, "ent", place="$.missing")
         rooms, inbox_head = await (flow.resume(session, cursors, missing) if cursors else flow.hello(session))
-        if self.transport is None:
+        if self.transport is None or self.transport.is_close_frame_sent:
             flow.end(session)
             return
         self.session = session
@@ -425,7 +423,7 @@ class Socket(WSListener):
     def flush(self) -> None:
         """Write what is queued; cut the client if it has too much unread."""
         out, transport = self.out, self.transport
-        if not out or transport is None:
+        if not out or transport is None or transport.is_close_frame_sent:
             self.out = []
             return
         self.out = []
@@ -456,19 +454,29 @@ class Socket(WSListener):
         )
 
     def cut(self, code: int, reason: str) -> None:
-        """Close with a code; a client that does not take even that is dropped two seconds later."""
+        """Close with a code.  Nothing more is read or shown; a client that does not take its leave is dropped."""
         transport = self.transport
         if transport is None or transport.is_close_frame_sent:
             return
         if code != wire.CLOSE_SLOW:
             self.flush()
         CLOSED.labels(str(code)).inc()
+        self._end()
         with contextlib.suppress(Exception):
             transport.send_close(code, reason.encode())  # type: ignore[arg-type]
-        self.hub.loop.call_later(2.0, transport.disconnect, False)
-        transport.disconnect()
-        if code == wire.CLOSE_SLOW:
-            transport.disconnect(False)
+        self.hub.loop.call_later(SLOW_S if code == wire.CLOSE_SLOW else LEAVE_S, transport.disconnect, False)
+
+    def _end(self) -> None:
+        """The session is over, for the core, for presence and for those it watched."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+        self._watch([])
+        session, self.session = self.session, None
+        if session is not None and self.transport is not None:
+            self.hub.flow.end(session)
+            self.hub.devices.disconnected(self.ident, lost=not _said_goodbye(self.transport))
 
 
 class _Posted:
