@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timeline_model import Answer, Model
-from timeline_stores import HOME, SqliteAdapter, all_rows, new_post, person, room, texts
 
 from moonbow.base.errors import Refused
 from moonbow.timeline import policy, transactions
-from moonbow.timeline.model import Applied, Notice, PlaceEntry, Result
 from moonbow.timeline.model import Answer as Posted
+from moonbow.timeline.model import Applied, Notice, PlaceEntry, Result
 from moonbow.timeline.ports import Reads, Store, Tx
+from timeline_model import Answer, Model
+from timeline_stores import HOME, SqliteAdapter, all_rows, new_post, person, quick_folder, room, texts
 
 FAR = person(9, "apac")
 LOCAL = [person(n) for n in range(1, 4)]
@@ -213,13 +211,8 @@ def run(story: list[tuple[list[tuple[Any, ...]], int, str]]) -> None:
         finally:
             machine.close()
 
-    with tempfile.TemporaryDirectory(dir=_quick_disk()) as folder:
-        asyncio.run(go(Path(folder)))
-
-
-def _quick_disk() -> str | None:
-    """Memory, where there is some: what is tried here is the order of things, not the disk."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with quick_folder() as folder:
+        asyncio.run(go(folder))
 
 
 @settings(max_examples=80, deadline=None)

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from prometheus_client import Counter
@@ -25,7 +25,7 @@ from moonbow.timeline.model import BodyAnswer, Fresh, Outgoing, Row
 from moonbow.timeline.ports import Reads, Store
 from moonbow.wire import subjects
 
-from . import model
+from . import border, model
 from .model import Live, LiveBody, LiveRow, pack, unpack, unpack_live
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ SHIPPED = Counter("moonbow_federation_shipped_total", "Effects shipped to anothe
 COPIED = Counter("moonbow_federation_copied_total", "Order rows added to copies of rooms homed elsewhere")
 ASKED = Counter("moonbow_federation_bodies_total", "Bodies asked of other regions", ["owner", "state"])
 DROPPED = Counter("moonbow_federation_dropped_total", "Live messages not sent because too many were waiting")
+MALFORMED = Counter("moonbow_federation_malformed_total", "Messages that made no sense, or said too much", ["region"])
 OUTGOING_MAX = 4_096
 TAIL_ROWS_MAX = 500
 TAIL_ROOMS_MAX = 200
@@ -125,14 +126,15 @@ class Federation:
         source = subject.split(".")[1]
         try:
             live = unpack_live(payload)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            MALFORMED.labels(source).inc()
             return
-        rows = [r.row for r in live.rows if home(r.row.stream) == source]
+        rows, bodies, signals = border.admit_live(live, source, int(self.clock() * 1000))
+        if len(rows) + len(bodies) + len(signals) < len(live.rows) + len(live.bodies) + len(live.signals):
+            MALFORMED.labels(source).inc()
         if rows:
             with contextlib.suppress(Unavailable):
                 await self._copy(rows)
-        bodies = [b for b in live.bodies if home(b.entry) == source]
-        signals = [s for s in live.signals if home(s.person) == source]
         if bodies or signals:
             passed = Live(self.sender, [], bodies, signals)
             self.show(passed)
@@ -153,11 +155,13 @@ class Federation:
             match op:
                 case "timeline.apply":
                     ask = unpack(payload, model.ApplyRequest)
+                    border.check_effects(ask, (self.region, *self.others))
                     effects = ask.effects[: limits.SHIP_BATCH_MAX]
                     answers = await self.store.write(transactions.apply, caller, ask.epoch, ask.stream, effects)
                     return pack(model.ApplyAnswer(answers))
                 case "timeline.tail":
                     ask = unpack(payload, model.TailRequest)
+                    border.check_numbers(ask.heads.values())
                     return pack(await self.store.read(tail_rows, caller, ask.heads))
                 case "timeline.bodies":
                     ask = unpack(payload, model.BodiesRequest)
@@ -167,13 +171,18 @@ class Federation:
                 case "timeline.direct":
                     ask = unpack(payload, model.DirectRequest)
                     return pack(model.RoomAnswer(await self._direct(caller, ask.creator, ask.other)))
-        except msgspec.MsgspecError as error:
+                case _:
+                    pass
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            MALFORMED.labels(caller).inc()
             raise Refused("malformed", str(error)) from error
         raise Refused("op_unknown", f"there is no request {op!r}", status=404)
 
     async def _direct(self, caller: str, creator: str, other: str) -> str:
         parse_id(creator, "usr", place="$.creator")
         parse_id(other, "usr", place="$.other")
+        if home(other) not in (self.region, *self.others):
+            raise Refused("region_unknown", f"there is no region {home(other)!r}", status=404, place="$.other")
         if home(creator) != caller or policy.direct_home(creator, other) != self.region:
             raise Refused("forbidden", "a region asks for its own people, at the room's home", status=403)
         return await self.store.write(transactions.create_room, new_id("dir", self.region), creator, (other,))
@@ -186,7 +195,9 @@ class Federation:
         if there == self.region:
             return await self.store.write(transactions.create_room, new_id("dir", there), creator, (other,))
         answer = await self.bus.request(there, "timeline.direct", pack(model.DirectRequest(creator, other)))
-        room: str = unpack(answer, model.RoomAnswer).room
+        room: str = _answered(there, answer, model.RoomAnswer).room
+        if border.region_of(room, "dir") != there:
+            raise Unavailable("answer_malformed", f"{there} answered with no room of its own", region=there)
         self.tail(room)
         return room
 
@@ -198,7 +209,7 @@ class Federation:
         except Unavailable:
             ASKED.labels(owner, "unreachable").inc(len(entries))
             raise
-        found: list[BodyAnswer] = unpack(answer, model.BodiesAnswer).answers
+        found = border.admit_bodies(_answered(owner, answer, model.BodiesAnswer).answers, ask.entries)
         ASKED.labels(owner, "answered").inc(len(found))
         return found
 
@@ -251,14 +262,14 @@ class Federation:
                 epoch = await self.store.read(_epoch)
                 ask = model.ApplyRequest(epoch, stream, [(out.out_no, out.effect) for out in waiting])
                 answer = await self.bus.request(dest, "timeline.apply", pack(ask))
-                answers = unpack(answer, model.ApplyAnswer).answers
-                done = [a for a in answers if a.result is not None]
+                answers = _answered(dest, answer, model.ApplyAnswer).answers
+                done = border.admit_fates(answers, [out.out_no for out in waiting])
                 if not done:
                     log.warning("outbox out of step", extra={"f": {"dest": dest, "sent": waiting[0].out_no}})
                     return
                 await self.store.write(transactions.settle_all, dest, stream, done)
                 SHIPPED.labels(dest).inc(len(done))
-        except (MoonbowError, msgspec.MsgspecError):
+        except MoonbowError:
             return
         finally:
             del self._shipping[dest, stream]
@@ -296,10 +307,12 @@ class Federation:
         try:
             while more:
                 some = dict(list(wanted.items())[:TAIL_ROOMS_MAX])
-                answer = unpack(
-                    await self.bus.request(there, "timeline.tail", pack(model.TailRequest(some))), model.TailAnswer
+                answer = _answered(
+                    there,
+                    await self.bus.request(there, "timeline.tail", pack(model.TailRequest(some))),
+                    model.TailAnswer,
                 )
-                rows = [row for row in answer.rows if row.stream in some]
+                rows = [row for row in border.admit_rows(answer.rows, there) if row.stream in some]
                 if rows:
                     await self._copy_quietly(rows)
                     wanted.update({row.stream: row.seq for row in rows})
@@ -307,18 +320,29 @@ class Federation:
                     for room in some:
                         wanted.pop(room, None)
                 more = bool(wanted)
-        except (MoonbowError, msgspec.MsgspecError):
+        except MoonbowError:
             return
 
     async def _copy_quietly(self, rows: list[Row]) -> None:
         COPIED.inc(await self.store.write(transactions.copy_rows, rows))
 
 
+def _answered(region: str, payload: bytes, kind: type[Any]) -> Any:
+    """The answer of another region; `Unavailable` when it makes no sense."""
+    try:
+        return unpack(payload, kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        MALFORMED.labels(region).inc()
+        raise Unavailable(
+            "answer_malformed", f"{region} answered what cannot be read: {error}", region=region
+        ) from error
+
+
 def tail_rows(store: Reads, caller: str, heads: dict[str, int]) -> model.TailAnswer:
     """Rows beyond copies' heads, for a region that has or had a member in each room asked for."""
     rows: list[Row] = []
     for room, head in list(heads.items())[:TAIL_ROOMS_MAX]:
-        stream = store.stream(room) if home(room) == store.region else None
+        stream = store.stream(room) if border.region_of(room, "rom", "dir") == store.region else None
         if stream is None or caller not in stream.regions or stream.head <= head:
             continue
         room_left = TAIL_ROWS_MAX - len(rows)
