@@ -70,7 +70,9 @@ class Gateway:
         self.directory = Directory.open(self.world, self.state, ref, self.bus, REGISTRY)
         self.presence = Presence(self.world, region, self.bus, self.incarnation)
         self.flow = Flow(self.incarnation, self.store)
-        self.federation = Federation(self.incarnation, visible_regions(self.world, region), self.store, self.bus, self.flow.show, self._leads)
+        self.federation = Federation(
+            self.incarnation, visible_regions(self.world, region), self.store, self.bus, self.flow.show, self._leads
+        )
         self.flow.federation = self.federation
         self.store.on_commit(self.flow.committed)
         self.hub = Hub(self.flow, self.store, self.directory.check, self.presence, region, ref.site.name, ref.site.city)
@@ -84,6 +86,7 @@ class Gateway:
             asyncio.create_task(self.federation.run(), name="federation"),
             asyncio.create_task(self._erase_again(), name="erase"),
             asyncio.create_task(self._meter.run(), name="meter"),
+            asyncio.create_task(self._watch_doors(), name="doors"),
         ]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -192,6 +195,16 @@ class Gateway:
                 await self._erase(person)
         await asyncio.Event().wait()
 
+    async def _watch_doors(self) -> None:
+        """When the operator drains a site, its doors go: ask those who came by them to come in elsewhere."""
+        known: frozenset[str] = frozenset()
+        while True:
+            going = frozenset(read_drains(self.state)) - {self.ref.site.name}
+            if going - known:
+                self.hub.leave_doors(going - known, GOING_S)
+            known = going
+            await asyncio.sleep(0.25)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         if not self.stopping and not task.cancelled():
             log.critical("a loop has ended", exc_info=task.exception(), extra={"f": {"loop": task.get_name()}})
@@ -233,6 +246,18 @@ class Gateway:
                     await asyncio.wait_for(room.close(), 1.0)
         if hasattr(self, "store"):
             self.store.close()
+
+
+class _Overrides(msgspec.Struct, frozen=True):
+    drain: list[str] = []
+
+
+def read_drains(state: Path) -> list[str]:
+    """The sites that the operator drains now; none when that cannot be read."""
+    try:
+        return msgspec.json.decode((state / "overrides.json").read_bytes(), type=_Overrides).drain
+    except (OSError, msgspec.MsgspecError):
+        return []
 
 
 def visible_regions(world: World, region: str) -> dict[str, str]:

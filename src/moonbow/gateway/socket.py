@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -117,7 +117,9 @@ class Hub:
             "address": request.headers.get("x-envoy-external-address", ""),
             "agent": request.headers.get("User-Agent", "")[:200],
         }
-        return Upgraded(WSUpgradeResponse.create_101_response(headers), Socket(self, claims, about))
+        socket = Socket(self, claims, about)
+        socket.door = request.headers.get("x-moonbow-door", "").partition(".")[0]
+        return Upgraded(WSUpgradeResponse.create_101_response(headers), socket)
 
     def spawn(self, work: Coroutine[Any, Any, None], socket: Socket) -> None:
         """Run work for a socket; what it refuses is told to that socket alone."""
@@ -150,8 +152,15 @@ class Hub:
     def migrate(self, reason: str, within_s: float) -> None:
         """Ask every client to move to another gateway."""
         self.draining = True
+        self._ask_to_go(reason, within_s, self.sockets)
+
+    def leave_doors(self, sites: frozenset[str], within_s: float) -> None:
+        """Ask those who came in by a door of one of these sites to come in by another: those doors are going."""
+        self._ask_to_go("door", within_s, [socket for socket in self.sockets if socket.door in sites])
+
+    def _ask_to_go(self, reason: str, within_s: float, sockets: Iterable[Socket]) -> None:
         frame = encode(wire.Migrate(reason=reason, within_s=within_s))
-        for socket in self.sockets:
+        for socket in sockets:
             socket.send(frame)
 
     def revoke(self, person: str, sid: str | None, before: float) -> None:
@@ -186,7 +195,7 @@ class Socket(WSListener):
     """One client's connection."""
 
     __slots__ = (
-        "_began_replay", "_early", "_expiry", "_ready", "_tokens", "_tokens_at", "about", "began", "claims", "hub", "ident", "out",
+        "_began_replay", "_early", "_expiry", "_ready", "_tokens", "_tokens_at", "about", "began", "claims", "door", "hub", "ident", "out",
         "paused", "session", "started", "transport", "watched",
     )  # fmt: skip
 
@@ -196,6 +205,7 @@ class Socket(WSListener):
         self.session: Session | None = None
         self.transport: WSTransport | None = None
         self.out: list[bytes] = []
+        self.door = ""
         self.started = self.paused = self._began_replay = False
         self.watched: list[str] = []
         self._early: list[bytes] = []
