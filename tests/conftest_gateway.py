@@ -153,6 +153,11 @@ def region_key(scene: Scene, region: str) -> tuple[Ed25519PrivateKey, str]:
     return key, kid
 
 
+def region_door(scene: Scene, region: str) -> str:
+    """A site of a region."""
+    return scene.world.primaries(region)[0].site.name
+
+
 @pytest.fixture(scope="session")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("gateway")
@@ -172,6 +177,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         for ref in found.world.sites():
             with found.rest(ref.site.name) as client:
                 eventually(lambda c=client: c.get("/healthz").status_code == 200, within_s=20)
+        for region in found.world.regions:  # every door reaches every home
+            token = found.sign_in(region_door(found, region), found.person(region, 2))["access_token"]
+            for ref in found.world.sites():
+                with found.rest(ref.site.name, token) as client:
+                    eventually(lambda c=client: c.get("/v1/me").status_code == 200, within_s=20)
         yield found
     finally:
         launcher.terminate()
