@@ -4,7 +4,7 @@ import "../styles/inside.css";
 import { keepPreviousData, QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 
-import type { Person } from "../core/wire";
+import type { People, Person } from "../core/wire";
 import { bootstrap } from "../shell/api";
 import type { Auth } from "../shell/auth";
 import { Client } from "../shell/client";
@@ -19,7 +19,6 @@ export default function Inside({ auth, me }: { auth: Auth; me: Person }) {
   useEffect(() => {
     client.start();
     client.do({ t: "people", people: [me] });
-    void learnPeople(client);
     return () => client.stop();
   }, [client, me]);
 
@@ -38,28 +37,37 @@ export default function Inside({ auth, me }: { auth: Auth; me: Person }) {
 
 const WORLD_AGAIN_MS = 5 * 60_000;
 
-/** The world's regions and doors: asked for at the start, at every landing, and now and then, for doors come and go. */
+/** The world's regions and doors, and who is who: asked for at the start, at every landing, and now and then. */
 function World({ children }: { children: ReactNode }) {
   const client = useClient();
   const site = useCore((state) => state.link.place?.site ?? null);
   const { data } = useQuery({ queryKey: ["world", site], queryFn: bootstrap, placeholderData: keepPreviousData, refetchInterval: WORLD_AGAIN_MS });
+  useQuery({
+    queryKey: ["everybody", site],
+    queryFn: () => learnPeople(client),
+    enabled: site !== null,
+    refetchInterval: ({ state }) => ((state.data?.size ?? 0) > 0 ? PEOPLE_AGAIN_MS : false),
+  });
   useEffect(() => client.knowDoors((data?.doors ?? []).map((door) => door.url)), [client, data]);
   return <WorldContext value={data ?? null}>{children}</WorldContext>;
 }
 
 const PEOPLE_PAGES_MAX = 10;
+const PEOPLE_AGAIN_MS = 20_000; // while a region did not answer
 
-/** Learns the names of colleagues, for rows carry only ids.  Kept in memory: names of other regions must not rest here. */
-async function learnPeople(client: Client): Promise<void> {
+/**
+ * Learns the names of colleagues, for rows carry only ids; gives the regions that did not answer.  Kept in memory
+ * only: names of other regions must not rest here.
+ */
+async function learnPeople(client: Client): Promise<Set<string>> {
+  const silent = new Set<string>();
   let cursor: string | null = null;
   for (let page = 0; page < PEOPLE_PAGES_MAX; page += 1) {
-    try {
-      const { people, next } = await client.api.people("", cursor);
-      client.do({ t: "people", people });
-      if (next === null) return;
-      cursor = next;
-    } catch {
-      return; // names come with each room's members, too
-    }
+    const { people, next, missing }: People = await client.api.people("", cursor);
+    client.do({ t: "people", people });
+    for (const region of missing) silent.add(region);
+    if (next === null) break;
+    cursor = next;
   }
+  return silent;
 }
