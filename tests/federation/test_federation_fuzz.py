@@ -216,7 +216,7 @@ def test_nonsense_answers_are_as_no_answer(answers: list[bytes]) -> None:
                         for one in given:
                             json.loads(encode_body(THERE, one.entry, one.state, one.body))
                 await federation._tail_home("apac", {THERE: 0})
-                federation._shipping["apac", "inb" + FAR[3:]] = asyncio.Event()
+                federation._shipping["apac"]["inb" + FAR[3:]] = asyncio.Event()
                 await asyncio.wait_for(federation._ship("apac", "inb" + FAR[3:]), 5)
             check_frames(side, await rows(side.store, THERE))
 

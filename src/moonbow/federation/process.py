@@ -35,6 +35,8 @@ ASKED = Counter("moonbow_federation_bodies_total", "Bodies asked of other region
 DROPPED = Counter("moonbow_federation_dropped_total", "Live messages not sent because too many were waiting")
 MALFORMED = Counter("moonbow_federation_malformed_total", "Messages that made no sense, or said too much", ["region"])
 OUTGOING_MAX = 4_096
+SHIP_QUEUES_MAX = 64  # queues of one region shipped at once
+SILENT_S = 0.5  # a region that did not answer is not asked again before
 TAIL_ROWS_MAX = 500
 TAIL_ROOMS_MAX = 200
 
@@ -62,7 +64,9 @@ class Federation:
         self.clock = clock
         self.region = store.region
         self.others = tuple(r for r in regions if r != self.region)
-        self._shipping: dict[tuple[str, str], asyncio.Event] = {}
+        self._shipping: dict[str, dict[str, asyncio.Event]] = {region: {} for region in self.others}
+        self._ship_after: dict[str, str] = {}
+        self._silent_until: dict[str, float] = {}
         self._kick = asyncio.Event()
         self._tail_now: set[str] = set()
         self._tail_kick = asyncio.Event()
@@ -240,17 +244,31 @@ class Federation:
             self._kick.clear()
             if not kicked and not self.leads():
                 continue
-            for dest, stream in await self.store.read(_outbox_heads):
-                again = self._shipping.get((dest, stream))
-                if again is not None:
-                    again.set()
-                elif dest in self.others:
-                    self._shipping[dest, stream] = asyncio.Event()
+            for dest in self.others:
+                await self._ship_to(group, dest)
+
+    async def _ship_to(self, group: asyncio.TaskGroup, dest: str) -> None:
+        """Begin to ship what waits for a region, a bounded number of queues at once; the next sweep goes on behind
+        them, so that queues which cannot move keep no place from others."""
+        queues, after = self._shipping[dest], self._ship_after.pop(dest, "")
+        while page := await self.store.read(_outbox_heads, dest, after):
+            for stream in page:
+                if stream in queues:
+                    queues[stream].set()
+                elif self._silent_until.get(dest, 0.0) > asyncio.get_running_loop().time():
+                    return
+                elif len(queues) >= SHIP_QUEUES_MAX:
+                    self._ship_after[dest] = after
+                    return
+                else:
+                    queues[stream] = asyncio.Event()
                     group.create_task(self._ship(dest, stream))
+                after = stream
 
     async def _ship(self, dest: str, stream: str) -> None:
         """Ship one queue until it is empty or its destination does not answer."""
-        again = self._shipping[dest, stream]
+        queues = self._shipping[dest]
+        again = queues[stream]
         try:
             while True:
                 again.clear()
@@ -269,10 +287,14 @@ class Federation:
                     return
                 await self.store.write(transactions.settle_all, dest, stream, done)
                 SHIPPED.labels(dest).inc(len(done))
+        except Unavailable:
+            self._silent_until[dest] = asyncio.get_running_loop().time() + SILENT_S
         except MoonbowError:
             return
         finally:
-            del self._shipping[dest, stream]
+            del queues[stream]
+            if len(queues) == SHIP_QUEUES_MAX // 2 and dest in self._ship_after:
+                self._kick.set()
 
     async def _tail_kicked(self) -> None:
         while True:
@@ -365,8 +387,8 @@ def fitting(answers: list[BodyAnswer], bytes_max: int = 700_000) -> list[BodyAns
     return found
 
 
-def _outbox_heads(store: Reads) -> list[tuple[str, str]]:
-    return store.outbox_heads(256)
+def _outbox_heads(store: Reads, dest: str, after: str) -> list[str]:
+    return store.outbox_heads(dest, after, 500)
 
 
 def _outgoing(store: Reads, dest: str, stream: str) -> list[Outgoing]:

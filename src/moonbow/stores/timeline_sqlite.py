@@ -214,8 +214,13 @@ class SqliteReads:
             (after, len(self.region) + 1, f"{self.region}_", limit),
         ).fetchall()
 
-    def outbox_heads(self, limit: int) -> list[tuple[str, str]]:
-        return self._run("SELECT DISTINCT dest, stream FROM outbox LIMIT ?", (limit,)).fetchall()
+    def outbox_heads(self, dest: str, after: str, limit: int) -> list[str]:
+        """Queues to a region that are not empty, by stream, beyond `after`."""
+        found = self._run(
+            "SELECT DISTINCT stream FROM outbox WHERE dest = ? AND stream > ? ORDER BY stream LIMIT ?",
+            (dest, after, limit),
+        )
+        return [stream for (stream,) in found]
 
     def outgoing(self, dest: str, stream: str, limit: int) -> list[Outgoing]:
         found = self._run(
