@@ -58,6 +58,8 @@ class Window:
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", lambda line: self.faults.append(line.text) if "Content Security" in line.text else None)
         self.page.goto(origin)
+        scheme = "dark" if dark else "light"  # Chromium may say so to the page a moment after it has begun
+        expect(self.page.locator("html")).to_have_attribute("data-mantine-color-scheme", scheme)
 
     def sign_in(self, person: dict[str, Any]) -> None:
         self.page.get_by_label("Login").fill(person["login"])
