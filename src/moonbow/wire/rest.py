@@ -170,10 +170,9 @@ class Read(Request, frozen=True):
 
 
 class SyncRequest(Request, frozen=True):
-    """`POST /v1/sync`: what the client has, by stream, and the entries whose bodies it still lacks."""
+    """`POST /v1/sync`: what the client has, by stream."""
 
     cursors: Annotated[dict[Id, Seq], Meta(max_length=limits.CURSORS_MAX)] = {}
-    missing: Annotated[list[Id], Meta(max_length=limits.MISSING_MAX)] = []
 
 
 class SyncAnswer(Value, frozen=True):

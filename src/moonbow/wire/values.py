@@ -33,7 +33,7 @@ class Row(Value, frozen=True, tag="row", tag_field="t"):
     join, leave or erasure is about; the room for an inbox row; the room itself for the entry that sets its title.
     `no` counts the messages so far, this one included; unread = difference of two `no`.
     `body` is `{"kind": "text", "text": …}` or `{"kind": "title", "title": …}`.
-    `state`: ok; held = its author's region cannot be reached now, the body will follow as a `body` event;
+    `state`: ok; held = its author's region cannot be reached now (on a socket the body follows as a `body` event);
     waiting = asked for, will follow; erased = redacted or erased, will never come.
     `detail`: why an entry was refused; the seq it got when placed.
     """
