@@ -184,13 +184,18 @@ async def far(subject: MoonbowSubject, seconds: float, say: Say) -> list[Figure]
 
     for _, receiver, _ in homed_far:
         receiver.heard = hear
+    sent = 0
+
+    def arrived() -> bool:
+        return len(heard) >= sent and sum(len(sender.placed_ms) for sender in senders) >= sent
+
     for measured in (1.0, seconds):
         heard.clear()
         for sender in senders:
             sender.placed_ms.clear()
         mark = subject.meter.mark()
         sent = await _say_far(senders, measured)
-        await settle(lambda sent=sent: len(heard) >= sent and sum(len(s.placed_ms) for s in senders) >= sent)
+        await settle(arrived)
     cost = subject.meter.since(mark)
     placed = [took for sender in senders for took in sender.placed_ms]
     far_sample, near_sample = Sample(len(heard), cost, heard, sent - len(heard)), Sample(len(placed), cost, placed)
@@ -240,5 +245,21 @@ async def _leave(lines: Sequence[Line]) -> None:
     await asyncio.sleep(1.0)
 
 
+async def measure(subject: Subject, only: set[str], seconds: float, say: Say) -> list[Figure]:
+    """All operations in `only`; one that fails is said, and the others go on."""
+    found: list[Figure] = []
+    for letter, operation in OPERATIONS.items():
+        if letter in only:
+            subject.meter.refresh()
+            try:
+                found += await operation(subject, seconds, say)
+            except (OSError, RuntimeError, TimeoutError, AssertionError) as error:
+                say(f"{letter} failed: {error!r}")
+    if "F" in only and isinstance(subject, MoonbowSubject):
+        found += await far(subject, seconds, say)
+    return found
+
+
 Operation = Callable[[Subject, float, Say], Awaitable[list[Figure]]]
+# In this order: memory first, while nothing has grown the processes.
 OPERATIONS: dict[str, Operation] = {"C": idle, "A": messages, "B": room, "D": history, "E": missed}

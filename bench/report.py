@@ -12,6 +12,7 @@ from rich.table import Table
 from .model import ROWS, Figure, Row
 from .published import PUBLISHED, SOURCE
 
+NEWLINE = "\n"
 KINDS = ("doors", "gateways", "bus", "others", "generator")
 APT = "apt-get install -y --no-install-recommends ejabberd erlang-p1-sqlite3 prosody lua-dbi-sqlite3 lua-event lua-sec"
 
@@ -69,7 +70,7 @@ def _comparison(rows: list[Row], figures: dict[str, dict[str, Figure]], *, peers
         table.add_column(
             name, justify="right", no_wrap=True, style="bold" if name == "Moonbow" else "" if peers else "dim"
         )
-    table.add_column("Moonbow is\nbetter by", justify="right")
+    table.add_column("Moonbow is better\nby, at least\n.. at most", justify="right")
     for row in rows:
         cells = [_cell(others[name].get(row.key)) for name in names]
         table.add_row(row.title, row.unit, *cells, _ratio(row, others, names))
@@ -108,7 +109,7 @@ def _notes(console: Console, figures: dict[str, dict[str, Figure]], *, peers: bo
     for name, found in figures.items():
         for figure in found.values():
             if figure.note:
-                console.print(f"{name}, {figure.key}: {figure.note}")
+                console.print(f"{name.replace(NEWLINE, ' ')}, {figure.key}: {figure.note}")
     for line in NOTES:
         console.print(f"[dim]- {line}[/]")
     if peers:

@@ -23,7 +23,8 @@ from .moonbow_subject import MoonbowSubject
 from .moonbow_world import ROOT, file_system, running_world, work_folder
 
 AT_REST_S = 3.0
-LETTERS = "CABDEF"  # in this order: memory first, while nothing has grown the processes
+WIDTH = 160  # of the tables where there is no terminal
+LETTERS = "ABCDEF"
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 132)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
     try:
         return uvloop.run(_run(options, console))
     except KeyboardInterrupt:
@@ -72,11 +73,7 @@ async def _run(options: argparse.Namespace, console: Console) -> int:
                 await subject.warm()
             await asyncio.sleep(AT_REST_S)
             at_rest = await operations.background(subject.meter, AT_REST_S)
-            for letter in LETTERS:
-                if letter in options.only:
-                    subject.meter.refresh()
-                    run = operations.far if letter == "F" else operations.OPERATIONS[letter]
-                    results.setdefault("Moonbow", []).extend(await run(subject, options.seconds, say))  # type: ignore[arg-type]
+            results["Moonbow"] = await operations.measure(subject, options.only, options.seconds, say)
         if options.peers:
             from .peers import measure_peers
 

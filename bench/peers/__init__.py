@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..model import Figure
-from ..operations import OPERATIONS, Say
+from ..operations import Say, measure
 from .servers import SERVERS, Server
 from .subject import USERS, XmppSubject
 from .xmpp import register
@@ -17,7 +17,7 @@ from .xmpp import register
 async def measure_peers(
     folder: Path, only: set[str], seconds: float, sayer: Callable[[str], Say]
 ) -> dict[str, list[Figure]]:
-    """Figures by name of all peers that are installed.  One that fails is said and left out, or keeps what it has."""
+    """Figures by name of all peers that are installed.  One that cannot be started is said and left out."""
     found: dict[str, list[Figure]] = {}
     for kind in SERVERS:
         say = sayer(kind.title)
@@ -30,25 +30,20 @@ async def measure_peers(
         tls = ssl.create_default_context(cafile=str(folder / "state" / "pki" / "ca.crt"))
         for context, ending in ((None, "plain"), (tls, "TLS")):
             name = f"{kind.version()}\n{ending}"
-            found[name] = []
             try:
-                await _measure(server, name, context, only, seconds, found[name], sayer(name.replace("\n", " ")))
-            except (OSError, RuntimeError, AssertionError) as error:
-                say(f"failed: {error!r}")
+                found[name] = await _measure(server, name, context, only, seconds, sayer(name.replace("\n", " ")))
+            except (OSError, RuntimeError, TimeoutError) as error:
+                say(f"{ending} failed: {error!r}")
             finally:
                 await asyncio.to_thread(server.stop)
-    return {name: figures for name, figures in found.items() if figures}
+    return found
 
 
 async def _measure(
-    server: Server, name: str, tls: ssl.SSLContext | None, only: set[str], seconds: float, found: list[Figure], say: Say
-) -> None:
+    server: Server, name: str, tls: ssl.SSLContext | None, only: set[str], seconds: float, say: Say
+) -> list[Figure]:
     await asyncio.to_thread(server.start)
     if tls is None:
         await register(USERS)
         say(f"runs, {USERS} people are registered")
-    subject = XmppSubject(name, server, tls, filled=tls is not None)
-    for letter, operation in OPERATIONS.items():
-        if letter in only:
-            subject.meter.refresh()
-            found += await operation(subject, seconds, say)
+    return await measure(XmppSubject(name, server, tls, filled=tls is not None), only, seconds, say)
