@@ -69,7 +69,11 @@ class Servers:
         process.wait()
 
     def stop_signal(self, site: str, number: signal.Signals) -> None:
-        os.kill(self.running[site].pid, number)
+        """Signal a server; a stop has taken hold when this returns."""
+        pid = self.running[site].pid
+        os.kill(pid, number)
+        if number == signal.SIGSTOP:
+            eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
 
     def close(self) -> None:
         for site in list(self.running):

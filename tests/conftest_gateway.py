@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from moonbow.world.policy import Ports, door_address
 from support import eventually
 
 WORLDS = Path(__file__).parents[1] / "worlds"
-SLOT = 1
+SLOT = int(os.environ.get("MOONBOW_SLOT", "1"))  # to run beside another run
 
 
 class Scene:
@@ -172,7 +173,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     assert launcher.stdout is not None
     try:
         said = [json.loads(line) for line in launcher.stdout]
-        assert said and said[-1].get("ready"), said[-1:]
+        assert said[-1:] == [{"ready": True}], said[-1:]
         found = Scene(load_world(file), state)
         for ref in found.world.sites():
             with found.rest(ref.site.name) as client:

@@ -1,4 +1,4 @@
-"""Between the core (`live`), the store and the other regions: does what the core asks, and repairs what the bus lost."""
+"""Between the core (`live`), the store and the other regions: does what the core asks, repairs what the bus lost."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Want(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What was read for an `Open`: visible rows in order, where the reading ended, and whether the person is a member."""
+    """What was read for an `Open`: visible rows in order, where the reading ended, whether the person is a member."""
 
     items: list[Item]
     head: int

@@ -228,9 +228,8 @@ class Gateway:
         self.stopping = True
         if hasattr(self, "hub"):
             self.hub.migrate("restart", GOING_S)
-            until = time.monotonic() + GOING_S
-            while self.hub.sockets and time.monotonic() < until:
-                await asyncio.sleep(0.05)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.hub.emptied(), GOING_S)
             self.hub.close(1012, "going")
         if hasattr(self, "server"):
             self.sockets.close()

@@ -91,6 +91,7 @@ class Hub:
         self.load: Callable[[], str] = lambda: ""
         self.loop = asyncio.get_running_loop()
         self._dirty: list[Socket] = []
+        self._left = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, request: WSUpgradeRequest) -> Upgraded:
@@ -185,6 +186,16 @@ class Hub:
             for session in self.flow.live.people.get(presence.person, ()):
                 session.send(frame)
 
+    def left(self) -> None:
+        """A socket has gone."""
+        self._left.set()
+
+    async def emptied(self) -> None:
+        """Wait until the last socket has gone."""
+        while self.sockets:
+            self._left.clear()
+            await self._left.wait()
+
     def close(self, code: int, reason: str) -> None:
         """Close every socket."""
         for socket in list(self.sockets):
@@ -195,9 +206,25 @@ class Socket(WSListener):
     """One client's connection."""
 
     __slots__ = (
-        "_began_replay", "_early", "_expiry", "_ready", "_tokens", "_tokens_at", "about", "began", "claims", "door", "hub", "ident", "out",
-        "paused", "session", "started", "transport", "watched",
-    )  # fmt: skip
+        "_began_replay",
+        "_early",
+        "_expiry",
+        "_ready",
+        "_tokens",
+        "_tokens_at",
+        "about",
+        "began",
+        "claims",
+        "door",
+        "hub",
+        "ident",
+        "out",
+        "paused",
+        "session",
+        "started",
+        "transport",
+        "watched",
+    )
 
     def __init__(self, hub: Hub, claims: Claims, about: dict[str, str]) -> None:
         self.hub, self.claims, self.about, self.began = hub, claims, about, time.time()
@@ -226,6 +253,7 @@ class Socket(WSListener):
         if self not in self.hub.sockets:
             return
         self.hub.sockets.discard(self)
+        self.hub.left()
         SOCKETS.dec()
         self._end()
         self.transport = None
@@ -315,6 +343,8 @@ class Socket(WSListener):
                 self._watch([parse_id(p, "usr", place="$.people") for p in people])
             case wire.Renew(access_token=token):
                 self._renew(token)
+            case _:  # done before
+                return
 
     def _post(self, frame: wire.Post) -> None:
         if self.session is None:
@@ -361,7 +391,7 @@ class Socket(WSListener):
                     expires_at=_rfc3339(self.claims.exp),
                     heartbeat_s=HEARTBEAT_S,
                     rooms=rooms,
-                )  # fmt: skip
+                )
             )
         )
         self.started = True
@@ -460,7 +490,7 @@ class Socket(WSListener):
                 client_id=client_id,
                 retryable=isinstance(error, Unavailable) or problem.retryable,
                 retry_after_s=problem.retry_after_s,
-            )  # fmt: skip
+            )
         )
 
     def cut(self, code: int, reason: str) -> None:
@@ -510,7 +540,7 @@ class _Posted:
                         id=answer.entry,
                         seq=answer.seq,
                         code=answer.code,
-                    )  # fmt: skip
+                    )
                 )
             )
 
@@ -539,7 +569,8 @@ def _token_of(request: WSUpgradeRequest) -> tuple[str, bool]:
 
 def _said_goodbye(transport: WSTransport) -> bool:
     """Whether the client closed of its own will; else it is expected back in a moment."""
-    received = transport.close_handshake.recv if transport.close_handshake is not None else None
+    handshake: object = transport.close_handshake  # None when the connection broke
+    received = getattr(handshake, "recv", None)
     return received is not None and getattr(received.code, "value", received.code) in (1000, 1001)
 
 
