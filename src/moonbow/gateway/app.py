@@ -22,6 +22,7 @@ from moonbow.base.errors import MoonbowError
 from moonbow.wire.values import Fault, Problem
 
 from . import problems
+from .document import describe
 from .frames import encode
 from .pages import Page, serve_page
 from .rest import CALLS_BURST, CALLS_PER_S, HANDLERS, House, provide_claims, provide_house
@@ -34,9 +35,11 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "m
 
 
 @get("/v1/openapi.json", include_in_schema=False, sync_to_thread=False)
-def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """This API in OpenAPI 3.1, made from the types that validate it."""
-    return request.app.openapi_schema.to_schema()
+def openapi(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
+    """This API in OpenAPI 3.1, made once from the types that validate it."""
+    if "document" not in state:
+        state["document"] = encode(describe(request.app))
+    return Response(state["document"], media_type="application/json")
 
 
 def make_api(house: House) -> Litestar:

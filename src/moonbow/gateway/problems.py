@@ -16,11 +16,13 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "The request came too slowly",
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
     422: "The request cannot be done",
     429: "Too many requests",
+    431: "The request's headers are too large",
     500: "Our mistake",
     503: "Not available now",
 }

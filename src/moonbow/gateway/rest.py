@@ -15,8 +15,8 @@ from typing import Annotated, Any, Protocol
 
 from litestar import Request, delete, get, patch, post, put
 from litestar.datastructures import State
-from litestar.openapi.spec import Example
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from moonbow.base import limits
 from moonbow.base.errors import Refused, Unavailable
@@ -32,7 +32,7 @@ from .doors import Doors
 from .flow import Flow
 from .frames import rfc3339, row_value
 
-IdPath = Annotated[str, Parameter(max_length=64, examples=[Example(value="rom_emea_01k0000000e0000000000000000")])]
+IdPath = Annotated[str, PathParameter(max_length=64)]
 CALLS_PER_S = 100.0
 CALLS_BURST = 300.0
 PEOPLE_KNOWN_MAX = 20_000
@@ -79,6 +79,10 @@ class House:
     served_by: wire.Served
 
 
+TheHouse = NamedDependency[House]
+Asker = NamedDependency[Any]  # the claims of whoever asks
+
+
 class Calls:
     """How many calls each person may still make: a bucket a person, bounded in number."""
 
@@ -121,31 +125,31 @@ async def provide_claims(request: Request[Any, Any, Any], state: State) -> Any:
 
 
 @get("/v1/bootstrap", exclude_from_auth=True, tags=["doors"])
-async def bootstrap(request: Request[Any, Any, Any], house: House) -> wire.Bootstrap:
+async def bootstrap(request: Request[Any, Any, Any], house: TheHouse) -> wire.Bootstrap:
     """What a client needs before it connects: the doors, best first for the asker."""
     return await house.doors.bootstrap(client_of(request), house.served_by)
 
 
 @post("/v1/sessions", status_code=201, tags=["sessions"])
-async def sign_in(data: wire.SignIn, request: Request[Any, Any, Any], house: House) -> wire.Session:
+async def sign_in(data: JSONBody[wire.SignIn], request: Request[Any, Any, Any], house: TheHouse) -> wire.Session:
     """Sign in.  Works at every door; the password is checked at the person's home."""
     return await house.directory.sign_in(data.login, data.password, client=client_of(request))
 
 
 @post("/v1/sessions/refresh", status_code=200, tags=["sessions"])
-async def refresh(data: wire.Refresh, house: House) -> wire.Session:
+async def refresh(data: JSONBody[wire.Refresh], house: TheHouse) -> wire.Session:
     """Trade a refresh token for a new pair.  The previous one works for another minute, with the same result."""
     return await house.directory.refresh(data.refresh_token)
 
 
 @delete("/v1/sessions/current", tags=["sessions"])
-async def sign_out(claims: Any, house: House) -> None:
+async def sign_out(claims: Asker, house: TheHouse) -> None:
     """Sign out here."""
     await house.directory.sign_out(claims)
 
 
 @delete("/v1/sessions", tags=["sessions"])
-async def sign_out_everywhere(claims: Any, house: House) -> None:
+async def sign_out_everywhere(claims: Asker, house: TheHouse) -> None:
     """Sign out on all devices; open sockets close within seconds."""
     await house.directory.sign_out_everywhere(claims)
 
@@ -154,7 +158,7 @@ async def sign_out_everywhere(claims: Any, house: House) -> None:
 
 
 @get("/v1/me", tags=["people"])
-async def me(claims: Any, house: House) -> wire.Me:
+async def me(claims: Asker, house: TheHouse) -> wire.Me:
     """Who I am, where what I write rests, and who serves me now."""
     found = await house.directory.colleagues(claims.org, [claims.sub])
     if claims.sub not in found:
@@ -168,18 +172,18 @@ async def me(claims: Any, house: House) -> wire.Me:
 
 
 @put("/v1/me/presence", status_code=204, tags=["people"])
-async def set_presence(data: wire.SetPresence, claims: Any, house: House) -> None:
+async def set_presence(data: JSONBody[wire.SetPresence], claims: Asker, house: TheHouse) -> None:
     """Say how one wants to be seen."""
     house.presence.set_wish(claims.sub, data.state, data.text)
 
 
 @get("/v1/people", tags=["people"])
 async def people(
-    claims: Any,
-    house: House,
-    q: Annotated[str, Parameter(max_length=80)] = "",
-    cursor: Annotated[str | None, Parameter(max_length=512)] = None,
-    limit: Annotated[int, Parameter(ge=1, le=limits.PAGE_MAX)] = 50,
+    claims: Asker,
+    house: TheHouse,
+    q: Annotated[str, QueryParameter(max_length=80)] = "",
+    cursor: Annotated[str | None, QueryParameter(max_length=512)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=limits.PAGE_MAX)] = 50,
 ) -> wire.People:
     """Colleagues in all regions of the company, by name."""
     found, following, missing = await house.directory.people(claims.org, q, cursor, limit)
@@ -187,7 +191,7 @@ async def people(
 
 
 @post("/v1/people", status_code=201, tags=["people"])
-async def add_person(data: wire.NewPerson, claims: Any, house: House) -> values.Person:
+async def add_person(data: JSONBody[wire.NewPerson], claims: Asker, house: TheHouse) -> values.Person:
     """Add a colleague, for owners and admins."""
     if data.region is not None and data.region not in house.regions:
         raise Refused("region_unknown", f"there is no region {data.region!r}", place="$.region")
@@ -195,14 +199,16 @@ async def add_person(data: wire.NewPerson, claims: Any, house: House) -> values.
 
 
 @patch("/v1/people/{person:str}", tags=["people"])
-async def change_person(person: IdPath, data: wire.ChangePerson, claims: Any, house: House) -> values.Person:
+async def change_person(
+    person: IdPath, data: JSONBody[wire.ChangePerson], claims: Asker, house: TheHouse
+) -> values.Person:
     """Change a colleague's name, role or password."""
     parse_person(house, person, "$path.person")
     return await house.directory.change_person(claims, person, data)
 
 
 @delete("/v1/people/{person:str}", status_code=202, tags=["people"])
-async def erase_person(person: IdPath, claims: Any, house: House) -> wire.Erased:
+async def erase_person(person: IdPath, claims: Asker, house: TheHouse) -> wire.Erased:
     """Erase a person: the profile, the sign-in, and the text of everything they wrote.  Cannot be undone."""
     parse_person(house, person, "$path.person")
     if home(person) != house.store.region:
@@ -213,7 +219,9 @@ async def erase_person(person: IdPath, claims: Any, house: House) -> wire.Erased
 
 @get("/v1/presence", tags=["people"])
 async def presence(
-    claims: Any, house: House, ids: Annotated[str, Parameter(max_length=6500, description="up to 100 ids, by comma")]
+    claims: Asker,
+    house: TheHouse,
+    ids: Annotated[str, QueryParameter(max_length=6500, description="up to 100 ids, by comma")],
 ) -> wire.PresenceList:
     """Presence of some people."""
     wanted = [parse_person(house, ident, "$query.ids") for ident in ids.split(",")[:101] if ident]
@@ -231,14 +239,14 @@ async def presence(
 
 
 @get("/v1/rooms", tags=["rooms"])
-async def rooms(claims: Any, house: House) -> wire.Rooms:
+async def rooms(claims: Asker, house: TheHouse) -> wire.Rooms:
     """My rooms, with what is unread."""
     views = await house.store.read(policy.rooms_of, claims.sub)
     return wire.Rooms(rooms=await house.flow.rooms(claims.sub, views))
 
 
 @post("/v1/rooms", status_code=201, tags=["rooms"])
-async def make_room(data: wire.NewRoom, claims: Any, house: House) -> values.Room:
+async def make_room(data: JSONBody[wire.NewRoom], claims: Asker, house: TheHouse) -> values.Room:
     """Make a room; it is homed in my region.  A direct room is homed where the pair's smaller id is."""
     members = [parse_person(house, ident, f"$.members[{no}]") for no, ident in enumerate(data.members)]
     others = list(dict.fromkeys(ident for ident in members if ident != claims.sub))
@@ -258,19 +266,19 @@ async def make_room(data: wire.NewRoom, claims: Any, house: House) -> values.Roo
 
 
 @get("/v1/rooms/{room:str}", tags=["rooms"])
-async def one_room(room: IdPath, claims: Any, house: House) -> values.Room:
+async def one_room(room: IdPath, claims: Asker, house: TheHouse) -> values.Room:
     """One of my rooms."""
     return await room_of(house, claims.sub, parse_room(house, room))
 
 
 @put("/v1/rooms/{room:str}/title", status_code=201, tags=["rooms"])
-async def set_title(room: IdPath, data: wire.NewTitle, claims: Any, house: House) -> wire.Posted:
+async def set_title(room: IdPath, data: JSONBody[wire.NewTitle], claims: Asker, house: TheHouse) -> wire.Posted:
     """Give a room a title.  It rests in the region of whoever wrote it, as everything does."""
     return await place(house, claims.sub, room, data.client_id, title_body(data.title), card=True)
 
 
 @get("/v1/rooms/{room:str}/members", tags=["rooms"])
-async def members(room: IdPath, claims: Any, house: House) -> wire.Members:
+async def members(room: IdPath, claims: Asker, house: TheHouse) -> wire.Members:
     """Who is in a room, and in which region what they write rests."""
     await require_room(house, claims.sub, parse_room(house, room))
     found = await house.store.read(_members, room)
@@ -284,7 +292,7 @@ async def members(room: IdPath, claims: Any, house: House) -> wire.Members:
 
 
 @put("/v1/rooms/{room:str}/members/{person:str}", status_code=202, tags=["rooms"])
-async def add_member(room: IdPath, person: IdPath, claims: Any, house: House) -> wire.Wish:
+async def add_member(room: IdPath, person: IdPath, claims: Asker, house: TheHouse) -> wire.Wish:
     """Bring a colleague into a room.  `sent` = on its way to the room's home, which decides."""
     await require_room(house, claims.sub, parse_room(house, room))
     parse_person(house, person, "$path.person")
@@ -293,7 +301,7 @@ async def add_member(room: IdPath, person: IdPath, claims: Any, house: House) ->
 
 
 @delete("/v1/rooms/{room:str}/members/{person:str}", status_code=202, tags=["rooms"])
-async def remove_member(room: IdPath, person: IdPath, claims: Any, house: House) -> wire.Wish:
+async def remove_member(room: IdPath, person: IdPath, claims: Asker, house: TheHouse) -> wire.Wish:
     """Leave a room, or take somebody out of a room of mine."""
     await require_room(house, claims.sub, parse_room(house, room))
     parse_person(house, person, "$path.person")
@@ -303,10 +311,10 @@ async def remove_member(room: IdPath, person: IdPath, claims: Any, house: House)
 @get("/v1/rooms/{room:str}/entries", tags=["entries"])
 async def entries(
     room: IdPath,
-    claims: Any,
-    house: House,
-    before: Annotated[int | None, Parameter(ge=1, le=2**53)] = None,
-    limit: Annotated[int, Parameter(ge=1, le=limits.PAGE_MAX)] = 50,
+    claims: Asker,
+    house: TheHouse,
+    before: Annotated[int | None, QueryParameter(ge=1, le=2**53)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=limits.PAGE_MAX)] = 50,
 ) -> wire.Page:
     """A page of a room's rows, the newest or those before a seq, in ascending order."""
     await require_room(house, claims.sub, parse_room(house, room))
@@ -315,7 +323,7 @@ async def entries(
 
 
 @post("/v1/rooms/{room:str}/entries", status_code=201, tags=["entries"])
-async def say(room: IdPath, data: wire.NewEntry, claims: Any, house: House) -> wire.Posted:
+async def say(room: IdPath, data: JSONBody[wire.NewEntry], claims: Asker, house: TheHouse) -> wire.Posted:
     """Say something.  The same `client_id` again answers with the entry's present state."""
     body = text_body(data.text)
     if len(body) > limits.BODY_BYTES_MAX + 64:
@@ -324,7 +332,7 @@ async def say(room: IdPath, data: wire.NewEntry, claims: Any, house: House) -> w
 
 
 @delete("/v1/rooms/{room:str}/entries/{entry:str}", status_code=202, tags=["entries"])
-async def redact(room: IdPath, entry: IdPath, claims: Any, house: House) -> wire.Wish:
+async def redact(room: IdPath, entry: IdPath, claims: Asker, house: TheHouse) -> wire.Wish:
     """Erase an entry: one's own, or anybody's in a room of mine."""
     parse_room(house, room)
     parse_id(entry, "ent", place="$path.entry")
@@ -332,13 +340,13 @@ async def redact(room: IdPath, entry: IdPath, claims: Any, house: House) -> wire
 
 
 @put("/v1/rooms/{room:str}/read", status_code=204, tags=["entries"])
-async def mark_read(room: IdPath, data: wire.Read, claims: Any, house: House) -> None:
+async def mark_read(room: IdPath, data: JSONBody[wire.Read], claims: Asker, house: TheHouse) -> None:
     """Everything up to `seq` has been read."""
     await house.flow.mark_read(claims.sub, parse_room(house, room), data.seq)
 
 
 @post("/v1/sync", status_code=200, tags=["entries"])
-async def sync(data: wire.SyncRequest, claims: Any, house: House) -> wire.SyncAnswer:
+async def sync(data: JSONBody[wire.SyncRequest], claims: Asker, house: TheHouse) -> wire.SyncAnswer:
     """Everything beyond the cursors, for clients that cannot hold a socket."""
     views = await house.store.read(policy.rooms_of, claims.sub)
     known = {view.ident for view in views} | {"inb" + claims.sub[3:]}
