@@ -118,7 +118,10 @@ def mutated(message: Any) -> st.SearchStrategy[bytes]:
             found[draw(st.integers(0, len(found) - 1))] = draw(st.integers(0, 255))
         return bytes(found[: draw(st.sampled_from([len(found), len(found) // 2, 1]))])
 
-    return st.one_of(values(), values(), flipped(), st.binary(max_size=40), st.just(whole))
+    deep = whole[:1] + bytes([0x91]) * 60_000
+    return st.one_of(
+        values(), values(), flipped(), st.binary(max_size=40), st.just(whole), st.just(whole + deep), st.just(deep)
+    )
 
 
 @asynccontextmanager

@@ -6,15 +6,13 @@ import asyncio
 from pathlib import Path
 
 from federation_pair import Side, with_sides
+from moonbow.timeline import transactions
+from moonbow.timeline.model import PlaceEntry
 from support import eventually_async
 from timeline_stores import dense, make_room, new_post, person, room, rows, say
 
-from moonbow.timeline import transactions
-from moonbow.timeline.model import PlaceEntry
-
 ADA, FAR, AMY = person(1), person(1, "apac"), person(1, "na")
 THERE = room(1, "apac")
-
 
 
 async def invited(side: Side, who: str, *rooms: str) -> None:
@@ -24,7 +22,9 @@ async def invited(side: Side, who: str, *rooms: str) -> None:
 
 async def fates(side: Side, who: str) -> list[tuple[str, str | None]]:
     """What became of a person's posts, by what their inbox says."""
-    return [(row.kind, row.target) for row in await rows(side.store, "inb" + who[3:]) if row.kind in ("placed", "refused")]
+    return [
+        (row.kind, row.target) for row in await rows(side.store, "inb" + who[3:]) if row.kind in ("placed", "refused")
+    ]
 
 
 def test_kept_posts_are_placed_in_their_order(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from moonbow.timeline.model import (
     Row,
 )
 
-from .model import ApplyRequest, Live, LiveBody, Signal
+from .model import UNREADABLE, ApplyRequest, Live, LiveBody, Signal
 
 NUMBER_MAX = 2**53 - 1
 AT_MS_MAX = 253_402_300_799_999  # the end of the year 9999
@@ -59,7 +59,7 @@ def is_body(body: bytes) -> bool:
         return False
     try:
         _body.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     return True
 

@@ -103,12 +103,14 @@ class RoomAnswer(Message, frozen=True):
     room: str
 
 
+# What msgspec raises for bytes that are no such message: also where strings are no UTF-8 or nesting has no end.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 pack = msgspec.msgpack.Encoder().encode
 unpack_live = msgspec.msgpack.Decoder(Live).decode
 
 
 def unpack(payload: bytes, kind: type[Any]) -> Any:
-    """The message of type `kind` in `payload`; `msgspec.ValidationError` when it is not one."""
+    """The message of type `kind` in `payload`; one of `UNREADABLE` when it is not one."""
     return msgspec.msgpack.decode(payload, type=kind)
 
 

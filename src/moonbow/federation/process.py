@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-import msgspec
 from prometheus_client import Counter
 
 from moonbow.base import limits
@@ -26,7 +25,7 @@ from moonbow.timeline.ports import Reads, Store
 from moonbow.wire import subjects
 
 from . import border, model
-from .model import Live, LiveBody, LiveRow, pack, unpack, unpack_live
+from .model import UNREADABLE, Live, LiveBody, LiveRow, pack, unpack, unpack_live
 
 log = logging.getLogger(__name__)
 SHIPPED = Counter("moonbow_federation_shipped_total", "Effects shipped to another region and settled", ["dest"])
@@ -130,7 +129,7 @@ class Federation:
         source = subject.split(".")[1]
         try:
             live = unpack_live(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             MALFORMED.labels(source).inc()
             return
         rows, bodies, signals = border.admit_live(live, source, int(self.clock() * 1000))
@@ -177,7 +176,7 @@ class Federation:
                     return pack(model.RoomAnswer(await self._direct(caller, ask.creator, ask.other)))
                 case _:
                     pass
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             MALFORMED.labels(caller).inc()
             raise Refused("malformed", str(error)) from error
         raise Refused("op_unknown", f"there is no request {op!r}", status=404)
@@ -353,7 +352,7 @@ def _answered(region: str, payload: bytes, kind: type[Any]) -> Any:
     """The answer of another region; `Unavailable` when it makes no sense."""
     try:
         return unpack(payload, kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         MALFORMED.labels(region).inc()
         raise Unavailable(
             "answer_malformed", f"{region} answered what cannot be read: {error}", region=region
