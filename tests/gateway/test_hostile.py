@@ -261,6 +261,7 @@ def test_a_client_that_never_reads_is_cut_and_may_resume(scene: Scene, ada: dict
             for _ in range(32):
                 assert (await writer.wait("ack", within_s=20))["state"] == "placed"
             writer.frames.clear()
+            await asyncio.sleep(0.05)  # no faster than anybody may
             if sent >= 1280:
                 break
         await eventually_async(lambda: len([f for f in reader.frames if f["t"] == "row"]) == sent, within_s=20)
