@@ -21,8 +21,8 @@ from .watches import count_watchers, doors_of, make_room
 
 DISK_BYTES_MIN = 200 * 1_048_576
 LIBRARIES = (
-    *("argon2", "cryptography", "dns", "httpx", "iptocc", "joserfc", "litestar", "msgspec", "nats", "picows"),
-    *("prometheus_client", "sqlalchemy", "uvicorn", "uvloop"),
+    *("argon2", "cryptography", "dns", "httpx", "iptocc", "litestar", "msgspec", "nats", "picows"),
+    *("prometheus_client", "uvicorn", "uvloop"),
 )
 CURE = "run ./moonbow in the project's folder, which installs what is needed"
 
