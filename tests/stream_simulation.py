@@ -18,7 +18,8 @@ from moonbow.federation.model import unpack_live
 from moonbow.federation.process import Federation
 from moonbow.gateway.flow import Flow
 from moonbow.gateway.live import Session
-from moonbow.stores.timeline_sqlite import SCHEMA, SqliteReads, Work, run_batch
+from moonbow.stores.timeline_batch import Work, run_batch
+from moonbow.stores.timeline_rows import SCHEMA, SqliteReads
 from moonbow.timeline.model import Fresh
 
 REGIONS = ("a", "b", "c")

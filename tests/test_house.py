@@ -67,8 +67,8 @@ def test_every_module_says_what_it_is_for(room: str) -> None:
 
 
 def test_every_room_describes_itself() -> None:
-    """Those with a loop of their own say how they are set, watched and how they fail."""
-    rooms = [p for p in SOURCE.iterdir() if (p / "process.py").exists()]
+    """What it decides, takes and gives, its settings and metrics, and how it fails."""
+    rooms = [p for p in SOURCE.iterdir() if (p / "__init__.py").exists()]
     assert not [room.name for room in rooms if not (room / "README.md").exists()]
 
 

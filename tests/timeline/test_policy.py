@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from moonbow.base.ids import new_id
-from moonbow.stores.timeline_sqlite import SCHEMA, SqliteReads, Work, run_batch
+from moonbow.stores.timeline_batch import Work, run_batch
+from moonbow.stores.timeline_rows import SCHEMA, SqliteReads
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer, Post, text_body
 

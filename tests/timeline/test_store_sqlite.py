@@ -16,7 +16,8 @@ import pytest
 
 from moonbow.base import limits
 from moonbow.base.errors import Broken, Unavailable
-from moonbow.stores.timeline_sqlite import SqliteTimeline, open_connection
+from moonbow.stores.timeline_rows import open_connection
+from moonbow.stores.timeline_sqlite import SqliteTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.ports import Tx
 from support import eventually
