@@ -17,6 +17,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         unwanted.add("long")
     if config.getoption("--fast"):
         unwanted |= {"long", "engines", "browser", "slow"}
+    # Playwright keeps an event loop running in this thread for as long as it lives: its tests come last.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     kept = [item for item in items if not unwanted.intersection(mark.name for mark in item.iter_markers())]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -38,13 +38,13 @@ def run_tests(
     if not fast:
         build_all(_say)
     wanted = [name for name, given in (("--fast", fast), ("--long", long)) if given]
-    raise SystemExit(_run(root, sys.executable, "-P", "-m", "pytest", *wanted, *context.args))
+    _become(root, sys.executable, "-P", "-m", "pytest", *wanted, *context.args)
 
 
 def run_benchmarks(context: typer.Context) -> None:
     """Run the benchmarks of messaging; what else is given goes to them."""
     root = _root()
-    raise SystemExit(_run(root, sys.executable, "-P", "bench/messages.py", *context.args))
+    _become(root, sys.executable, "-P", "bench/messages.py", *context.args)
 
 
 def _root() -> Path:
@@ -54,11 +54,10 @@ def _root() -> Path:
     return root
 
 
-def _run(root: Path, *command: str) -> int:
-    try:
-        return subprocess.run(command, cwd=root, check=False).returncode
-    except KeyboardInterrupt:
-        return 130
+def _become(root: Path, *command: str) -> NoReturn:
+    """Go on as another program: nobody of ours stands above it."""
+    os.chdir(root)
+    os.execv(command[0], command)
 
 
 def _say(text: str) -> None:
