@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -15,7 +16,13 @@ encode = msgspec.json.Encoder().encode
 
 def rfc3339(at_ms: int | None) -> str:
     """Milliseconds since 1970 as an RFC 3339 time in UTC."""
-    return datetime.fromtimestamp((at_ms or 0) / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, milliseconds = divmod(at_ms or 0, 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")[:-6]
 
 
 class RowFrame(msgspec.Struct, tag="row", tag_field="t", gc=False):

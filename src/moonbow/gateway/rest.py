@@ -280,7 +280,7 @@ async def set_title(room: IdPath, data: JSONBody[wire.NewTitle], claims: Asker, 
 @get("/v1/rooms/{room:str}/members", tags=["rooms"])
 async def members(room: IdPath, claims: Asker, house: TheHouse) -> wire.Members:
     """Who is in a room, and in which region what they write rests."""
-    await require_room(house, claims.sub, parse_room(house, room))
+    await require_member(house, claims.sub, parse_room(house, room))
     found = await house.store.read(_members, room)
     names = await house.directory.names([person for person, _ in found])
     return wire.Members(
@@ -294,7 +294,7 @@ async def members(room: IdPath, claims: Asker, house: TheHouse) -> wire.Members:
 @put("/v1/rooms/{room:str}/members/{person:str}", status_code=202, tags=["rooms"])
 async def add_member(room: IdPath, person: IdPath, claims: Asker, house: TheHouse) -> wire.Wish:
     """Bring a colleague into a room.  `sent` = on its way to the room's home, which decides."""
-    await require_room(house, claims.sub, parse_room(house, room))
+    await require_member(house, claims.sub, parse_room(house, room))
     parse_person(house, person, "$path.person")
     await require_colleagues(house, claims.org, [person])
     return wish(await house.store.write(transactions.change_member, room, claims.sub, person, True))
@@ -303,7 +303,7 @@ async def add_member(room: IdPath, person: IdPath, claims: Asker, house: TheHous
 @delete("/v1/rooms/{room:str}/members/{person:str}", status_code=202, tags=["rooms"])
 async def remove_member(room: IdPath, person: IdPath, claims: Asker, house: TheHouse) -> wire.Wish:
     """Leave a room, or take somebody out of a room of mine."""
-    await require_room(house, claims.sub, parse_room(house, room))
+    await require_member(house, claims.sub, parse_room(house, room))
     parse_person(house, person, "$path.person")
     return wish(await house.store.write(transactions.change_member, room, claims.sub, person, False))
 
@@ -317,7 +317,7 @@ async def entries(
     limit: Annotated[int, QueryParameter(ge=1, le=limits.PAGE_MAX)] = 50,
 ) -> wire.Page:
     """A page of a room's rows, the newest or those before a seq, in ascending order."""
-    await require_room(house, claims.sub, parse_room(house, room))
+    await require_member(house, claims.sub, parse_room(house, room))
     rows, head, more = await house.store.read(policy.page_before, claims.sub, room, before or 2**60, limit)
     return wire.Page(rows=await with_bodies(house, rows), head=head, more=more)
 
@@ -406,6 +406,12 @@ async def require_colleagues(house: House, org: str, people: Sequence[str]) -> N
     for person in people:
         if person not in found:
             raise Refused("person_unknown", f"there is no colleague {person}", status=404, place="$.members")
+
+
+async def require_member(house: House, person: str, room: str) -> None:
+    """That the person is or was in the room, without looking further; else `room_unknown` as in `require_room`."""
+    if not await house.store.read(policy.was_there, person, room):
+        raise Refused("room_unknown", "there is no such room among yours", status=404, place="$path.room")
 
 
 async def require_room(house: House, person: str, room: str) -> RoomView:

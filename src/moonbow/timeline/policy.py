@@ -139,6 +139,12 @@ def room_view(store: Reads, person: str, ident: str) -> RoomView | None:
     )
 
 
+def was_there(store: Reads, person: str, ident: str) -> bool:
+    """Whether a person is or was a member of a room."""
+    stream = store.stream(ident)
+    return stream is not None and bool(store.spans(stream, person))
+
+
 def rooms_of(store: Reads, person: str) -> list[RoomView]:
     """Every room a person is a member of."""
     views = (room_view(store, person, room) for room in store.seats(person))
