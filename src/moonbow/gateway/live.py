@@ -150,6 +150,7 @@ class Live:
         self.bodies = BodyCache()
         self.work: list[Open] = []
         self.delivered = 0
+        self._gaps: dict[str, None] = {}  # streams whose next row is missing
         self._redacted: OrderedDict[str, None] = OrderedDict()
 
     # -- sessions --------------------------------------------------------------------------------------------------
@@ -181,6 +182,7 @@ class Live:
         stream.drop(session)
         if not stream.sessions and not stream.former:
             del self.streams[ident]
+            self._gaps.pop(ident, None)
 
     # -- opening a stream for a session ----------------------------------------------------------------------------
 
@@ -284,6 +286,10 @@ class Live:
             for seq in [seq for seq in buffer if seq <= (stream.last or 0)]:
                 del buffer[seq]
         stream.gap_since = (stream.gap_since or now) if buffer else None
+        if buffer:
+            self._gaps[ident] = None
+        else:
+            self._gaps.pop(ident, None)
 
     def _forward(self, ident: str, stream: LiveStream, item: Item, now: float) -> None:
         row = item.row
@@ -373,11 +379,7 @@ class Live:
 
     def gaps(self, now: float) -> list[str]:
         """Streams that have waited for a missing row for longer than the reorder time."""
-        return [
-            ident
-            for ident, stream in self.streams.items()
-            if stream.gap_since is not None and now - stream.gap_since >= limits.REORDER_S
-        ]
+        return [ident for ident in self._gaps if now - (self.streams[ident].gap_since or now) >= limits.REORDER_S]
 
     def behind(self, heads: dict[str, int]) -> list[tuple[str, int]]:
         """Streams whose store head is beyond what was pushed, with the seq to read from."""
