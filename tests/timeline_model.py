@@ -75,6 +75,7 @@ class Model:
         self.gone: set[str] = set()
         self.told: list[tuple[str, bool]] = []
         self.applied: dict[str, list[Answer]] = {}
+        self.settled: dict[str, int] = {}
         self.far = ""
 
     def create(self, room: str, people: list[str]) -> Answer:
@@ -152,12 +153,14 @@ class Model:
         return (self.read[person, room],)
 
     def from_afar(self, room: str, out_no: int, entry: str) -> Answer:
-        """A far person's entry with a number of its region's queue."""
+        """A far person's entry with a number of its region's queue.  What comes before a number that is sent has been
+        settled there, and its result is forgotten here."""
         done = self.applied.setdefault(room, [])
+        self.settled[room] = max(self.settled.get(room, 0), min(out_no, len(done)))
         if out_no > len(done) + 1:
             return ("expected", len(done) + 1)
         if out_no <= len(done):
-            return done[out_no - 1]
+            return done[out_no - 1] if out_no >= self.settled[room] else ("done", None, None)
         place = self.rooms[room]
         if place.is_member(self.far):
             answer: Answer = ("placed", place.add(Line("entry", entry, self.far, None)), None)

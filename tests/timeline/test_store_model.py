@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,16 @@ class Machine:
         before = copy.deepcopy(self.model) if cut == "during" else None
         images: list[SqliteAdapter] = []
         plans = [self.plan(*operation) for operation in asked]
+        begun, go_on = threading.Event(), threading.Event()
+        holding = asyncio.ensure_future(store.write(lambda tx: (begun.set(), go_on.wait(30))))
+        await asyncio.sleep(0)
+        assert begun.wait(30)  # from here on all that is asked waits together
         waiting = [asyncio.ensure_future(store.write(work)) for work, _ in plans]
         if before is not None:
             waiting.append(asyncio.ensure_future(store.write(lambda tx: images.append(self.image()))))
+        await asyncio.sleep(0)
+        go_on.set()
+        await holding
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         for (_, expect), answer in zip(plans, answers, strict=False):
             if isinstance(answer, BaseException) and not isinstance(answer, Refused):

@@ -30,8 +30,9 @@ class Writer:
             )
 
     def lines(self) -> list[list[str]]:
-        whole = self.said.read_text().rpartition("\n")[0]
-        return [line.split() for line in whole.splitlines() if line[0].isdigit()]
+        """Every whole line about a post; a process that is killed may leave a torn one."""
+        said = [line.split() for line in self.said.read_text().rpartition("\n")[0].splitlines()]
+        return [words for words in said if len(words) >= 3 and words[0].isdigit() and _is_whole(words)]
 
     def placed(self) -> dict[int, tuple[int, str]]:
         """Seq and entry of every post that was acknowledged, by its number; each has one for ever."""
@@ -49,6 +50,10 @@ class Writer:
         self.process.wait()
         assert self.process.stdin is not None
         self.process.stdin.close()
+
+
+def _is_whole(words: list[str]) -> bool:
+    return words[1] == "error" or (len(words) == 4 and len(words[3]) == len(new_id("ent", "emea")))
 
 
 @pytest.fixture
