@@ -36,7 +36,7 @@ async def post(store: Store, name: str, place: str, author: str, n: int) -> None
 
 async def main(folder: str, name: str, place: str, author: str, count: int, bytes_max: int) -> None:
     store = SqliteAdapter(Path(folder)).open()
-    tell("ready")
+    tell("\nready")  # a line of its own, even after one that a kill tore
     if bytes_max:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
