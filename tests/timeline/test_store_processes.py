@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from moonbow.base.ids import new_id
 from support import eventually
 from timeline_stores import Adapter, dense, make_room, person, play, room, rows, texts
 
