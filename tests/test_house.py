@@ -72,6 +72,37 @@ def test_every_room_describes_itself() -> None:
     assert not [room.name for room in rooms if not (room / "README.md").exists()]
 
 
+BETWEEN_REGIONS = {
+    "forbidden",
+    "malformed",
+    "not_here",
+    "not_yours",
+    "op_unknown",
+    "operation_unknown",
+    "request_malformed",
+}  # said by one region's gateways to another's
+OF_DEVICES = {"session_taken", "state_unknown", "text_too_long"}  # checked before by the types of the API
+AT_THE_START = {"bus_down"}
+
+
+def test_every_code_a_client_may_meet_is_in_the_handbook() -> None:
+    said: set[str] = set()
+    for room in ("gateway", "directory", "timeline", "presence", "federation", "stores", "bus", "base"):
+        for file in (SOURCE / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Name)
+                    and node.func.id in ("Refused", "Unavailable")
+                    and node.args
+                    and isinstance(node.args[0], ast.Constant)
+                ):
+                    said.add(str(node.args[0].value))
+    handbook = (ROOT / "docs" / "API.md").read_text()
+    unsaid = said - BETWEEN_REGIONS - OF_DEVICES - AT_THE_START
+    assert sorted(code for code in unsaid if f"`{code}`" not in handbook) == []
+
+
 def test_names_say_something() -> None:
     assert not [str(file.relative_to(SOURCE)) for file in modules() if file.stem in VAGUE]
 
