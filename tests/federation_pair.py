@@ -23,6 +23,7 @@ class Line:
         self.region, self.sides = region, sides
         self.cut: set[str] = set()
         self.asked: list[tuple[str, str]] = []
+        self.under_way = self.most_under_way = 0
         self.answer: Callable[[str, str, bytes], bytes] | None = None
 
     async def publish_region(self, subject: str, payload: bytes) -> None: ...
@@ -39,7 +40,13 @@ class Line:
         if region not in self.sides or region in self.cut:
             await asyncio.sleep(0.01)
             raise Unavailable("home_unreachable", f"{region} does not answer", region=region)
-        return await self.sides[region].federation.serve(self.region, op, payload)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await asyncio.sleep(0)
+            return await self.sides[region].federation.serve(self.region, op, payload)
+        finally:
+            self.under_way -= 1
 
 
 class Side:

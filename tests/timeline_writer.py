@@ -1,13 +1,15 @@
 """A program that writes into a store without pause: `timeline_writer.py FOLDER NAME ROOM AUTHOR COUNT [FILE_BYTES_MAX]`.
 
 Post n of a writer has a client id of its own, so one that starts again repeats itself.  A line per answer, at once:
-`n state seq entry`, or `n error CODE`.  With FILE_BYTES_MAX no file may grow beyond it, as on a full disk, until a line
-arrives on standard input; then it says all again.
+`n state seq entry`, or `n error CODE`.  A writer named `erase` redacts its first post at once, and then ends as if
+killed.  With FILE_BYTES_MAX no file may grow beyond it, as on a full disk, until a line arrives on standard input; then
+it says all again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 import sys
@@ -31,6 +33,10 @@ async def post(store: Store, name: str, place: str, author: str, n: int) -> None
     except Unavailable as error:
         tell(n, "error", error.code)
     else:
+        if name == "erase":
+            await store.write(transactions.redact, author, place, answer.entry or "")
+            tell(n, answer.state, answer.seq, answer.entry)
+            os.kill(os.getpid(), signal.SIGKILL)
         tell(n, answer.state, answer.seq, answer.entry)
 
 
@@ -47,7 +53,8 @@ async def main(folder: str, name: str, place: str, author: str, count: int, byte
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
             tell("again")
         for start in range(0, count, AT_ONCE):
-            await asyncio.gather(*(post(store, name, place, author, n) for n in range(start, start + AT_ONCE)))
+            some = range(start, min(start + AT_ONCE, count))
+            await asyncio.gather(*(post(store, name, place, author, n) for n in some))
     store.close()
     tell("done")
 

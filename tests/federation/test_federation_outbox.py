@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from federation_pair import Side, with_sides
+from moonbow.federation.process import SHIP_QUEUES_MAX
 from moonbow.timeline import transactions
 from moonbow.timeline.model import PlaceEntry
 from support import eventually_async
@@ -97,6 +98,23 @@ def _leave_a_hole(tx: transactions.Tx, ident: str) -> None:
     for _ in range(2):
         tx.enqueue("apac", ident, PlaceEntry("ent_emea_0", ADA, False))
     tx.dequeue("apac", ident, 1)
+
+
+def test_many_queues_leave_a_bounded_number_at_a_time(tmp_path: Path) -> None:
+    async def go(sides: dict[str, Side]) -> None:
+        emea, apac = sides["emea"], sides["apac"]
+        away = [room(n, "apac") for n in range(400)]
+        await asyncio.gather(*(make_room(apac.store, ident, FAR, ADA) for ident in away))
+        await invited(emea, ADA, *away)
+        await asyncio.gather(*(say(emea.store, ADA, ident, ident) for ident in away))
+        await eventually_async(lambda: _all_placed(emea, 400), within_s=15)
+        assert emea.line.most_under_way <= SHIP_QUEUES_MAX + 2, "the sweep and the kicked tail ask as well"
+
+    asyncio.run(with_sides(tmp_path, go, "emea", "apac"))
+
+
+async def _all_placed(side: Side, count: int) -> bool:
+    return len(await fates(side, ADA)) == count
 
 
 def test_a_cut_is_mended_without_loss_or_doubles(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import subprocess
 import threading
 from typing import Any
 
@@ -380,24 +382,59 @@ def test_erased_text_rests_nowhere(adapter: Adapter) -> None:
 
 
 def test_what_an_earlier_process_erased_leaves_the_disk_too(adapter: Adapter) -> None:
-    """A process that ends right after an erasure leaves its log to the next one."""
+    """A process that is killed right after an erasure leaves its log to the next one."""
+    play(adapter, lambda store: make_room(store, ROOM, ADA))
+    killed = subprocess.run([*adapter.writer(), "erase", ROOM, ADA, "1"], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    entry = killed.stdout.split()[-1]
+    assert b"erase-0" in adapter.resting(), "the trial: its log still holds the text"
 
-    async def first(store: Store) -> str:
+    async def after(store: Store) -> None:
+        assert await texts(store, [entry]) == [None]
+        eventually(lambda: b"erase-0" not in adapter.resting(), within_s=5)
+
+    play(adapter, after)
+
+
+def test_a_reader_of_an_older_state_only_delays_the_erasure(adapter: Adapter) -> None:
+    """Somebody reads on while a text is erased; when they are done, it leaves the disk."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def linger(reads: Reads) -> None:
+        all_rows(reads, ROOM)
+        begun.set()
+        go_on.wait(30)
+        all_rows(reads, ROOM)
+
+    async def go(store: Store) -> None:
         await make_room(store, ROOM, ADA)
-        answer = await say(store, ADA, ROOM, "secret", "canary-of-a-crash")
-        await store.write(transactions.redact, ADA, ROOM, answer.entry or "")
-        return answer.entry or ""
+        said = await say(store, ADA, ROOM, "k", "canary-of-a-reader")
+        reader = threading.Thread(target=lambda: play(adapter, lambda other: other.read(linger)))
+        reader.start()
+        assert begun.wait(30)
+        await store.write(transactions.redact, ADA, ROOM, said.entry or "")
+        await asyncio.to_thread(reader.join, 1.0)  # long enough for an attempt, or two, that cannot succeed
+        assert b"canary-of-a-reader" in adapter.resting()
+        go_on.set()
+        eventually(lambda: b"canary-of-a-reader" not in adapter.resting(), within_s=5)
+        reader.join()
 
-    async def go() -> None:
-        ended = adapter.open()  # never closed while the next one lives: its log stays
-        entry = await first(ended)
-        after = adapter.open()
-        eventually(lambda: b"canary-of-a-crash" not in adapter.resting(), within_s=5)
-        assert await texts(after, [entry]) == [None]
-        after.close()
-        ended.close()
+    play(adapter, go)
 
-    asyncio.run(go())
+
+def test_an_erased_text_leaves_no_mark_to_guess_it_by(adapter: Adapter) -> None:
+    async def go(store: Store) -> None:
+        await make_room(store, ROOM, ADA)
+        said = await say(store, ADA, ROOM, "k", "yes")
+        known = await store.read(lambda reads: reads.post(ADA, key("k")))
+        assert known is not None
+        assert len(known.mark) == 16
+        await store.write(transactions.redact, ADA, ROOM, said.entry or "")
+        known = await store.read(lambda reads: reads.post(ADA, key("k")))
+        assert known is not None
+        assert (known.mark, known.entry) == (b"", said.entry)
+
+    play(adapter, go)
 
 
 def test_an_erased_person_writes_no_more_and_a_replay_shows_no_text(adapter: Adapter) -> None:
