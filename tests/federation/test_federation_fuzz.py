@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -225,3 +226,17 @@ def test_nonsense_answers_are_as_no_answer(answers: list[bytes]) -> None:
 
     with quick_folder() as folder:
         asyncio.run(go(folder))
+
+
+def test_nonsense_that_chance_seldom_finds(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with region(tmp_path) as side:
+            for head in (-1, 2**63, 2**64 - 1):
+                with pytest.raises(Refused, match="malformed"):
+                    await side.federation.serve("apac", "timeline.tail", pack(model.TailRequest({HERE: head})))
+            side.line.answer = lambda there, op, payload: pack(model.RoomAnswer("dir_na_" + "0" * 26))
+            smaller, larger = sorted((ADA, FAR))
+            with pytest.raises(Unavailable, match="answer_malformed"):
+                await side.federation.direct_room(larger, smaller)
+
+    asyncio.run(go())
