@@ -25,6 +25,7 @@ MAGIC = b"moonadr1"
 HEADER = struct.Struct("<8s32sIII16s")
 NOBODY = "--"
 RANGES_MAX = 4_000_000
+COUNTRIES_MAX = 256
 Address = IPv4Address | IPv6Address
 
 
@@ -63,6 +64,8 @@ def _column(
     countries = bytearray([0])
     for start, code in rows:
         number = numbers.setdefault(code, len(numbers))
+        if number >= COUNTRIES_MAX or len(starts) >= RANGES_MAX:
+            raise ConfigError(f"an address map holds at most {COUNTRIES_MAX} countries and {RANGES_MAX} ranges")
         if start == starts[-1]:
             countries[-1] = number
         elif number != countries[-1]:
