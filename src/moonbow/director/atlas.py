@@ -6,8 +6,10 @@ default); neighbours differ; the bucket is the same everywhere inside `scope`, a
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
 from heapq import merge
 from ipaddress import ip_network
 from typing import NamedTuple
@@ -36,15 +38,15 @@ class Placed(NamedTuple):
         return found.at if found else None
 
 
-def weight_km(site: Point, kind: str, at: Point | None) -> float:
+def weight_km(site: Point, kind: str, at: Point | None, edge_km: float = EDGE_KM) -> float:
     """How far a site counts as being from `at`: its distance, and a surcharge for an edge."""
-    return (distance_km(site, at) if at else 0.0) + (EDGE_KM if kind == "edge" else 0.0)
+    return (distance_km(site, at) if at else 0.0) + (edge_km if kind == "edge" else 0.0)
 
 
-def rank_sites(world: World, region: str, at: Point | None) -> tuple[Group, ...]:
+def rank_sites(world: World, region: str, at: Point | None, edge_km: float = EDGE_KM) -> tuple[Group, ...]:
     """The region's sites with doors, in groups of equal nearness to `at`; primaries first where `at` is unknown."""
     sites = [ref.site for ref in world.sites() if ref.region == region and ref.site.kind != "witness"]
-    far = {site.name: weight_km(site.at, site.kind, at) for site in sites}
+    far = {site.name: weight_km(site.at, site.kind, at, edge_km if at else EDGE_KM) for site in sites}
     groups: list[list[str]] = []
     nearest = 0.0
     for name in sorted(far, key=far.__getitem__):
@@ -58,7 +60,9 @@ def rank_sites(world: World, region: str, at: Point | None) -> tuple[Group, ...]
 def bucket_for(world: World, region: str, at: Point | None) -> Bucket:
     """The bucket of clients at `at` that belong to `region`: its own sites, then those of its resilient regions."""
     regions = (region, *world.regions[region].resilient)
-    return Bucket(region, tuple(group for name in regions for group in rank_sites(world, name, at)))
+    groups = tuple(group for name in regions for group in rank_sites(world, name, at))
+    near = tuple(group for name in regions for group in rank_sites(world, name, at, 0.0))
+    return Bucket(region, groups, near)
 
 
 def country_rule(world: World, code: str | None) -> tuple[str, str]:
@@ -99,7 +103,16 @@ def compile_map(world: World, ranges: Ranges) -> Map:
     v4 = _table(32, zip(ranges.v4, ranges.v4_country, strict=True), subnet_changes(world, 32), number)
     starts6 = (start << 64 for start in ranges.v6)
     v6 = _table(128, zip(starts6, ranges.v6_country, strict=True), subnet_changes(world, 128), number)
-    return Map(tuple(buckets), v4, v6)
+    return Map(tuple(buckets), v4, v6, _digest(tuple(buckets), v4, v6))
+
+
+def _digest(buckets: tuple[Bucket, ...], *tables: Table) -> str:
+    """A hash of a whole map."""
+    found = blake2b(repr(buckets).encode(), digest_size=16)
+    for table in tables:
+        found.update(b"".join(start.to_bytes(table.bits // 8, "big") for start in table.starts))
+        found.update(array("I", table.buckets).tobytes())
+    return found.hexdigest()
 
 
 def _table(

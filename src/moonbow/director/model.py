@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+SLICES = 16  # parts of a bucket, told apart by a hash of the client's network
+SERVICES = ("door", "edge", "media", "turn")
 
 
 class Group(NamedTuple):
@@ -13,10 +17,15 @@ class Group(NamedTuple):
 
 
 class Bucket(NamedTuple):
-    """Networks that are answered alike: their region, and all groups they may be sent to, best first."""
+    """Networks that are answered alike: their region, and all groups they may be sent to, best first.
+
+    `groups` is the order for doors, where an edge counts as farther than it is; `near` the order by distance alone,
+    for what an edge serves itself.
+    """
 
     region: str
     groups: tuple[Group, ...]
+    near: tuple[Group, ...] = ()
 
 
 class Table(NamedTuple):
@@ -28,11 +37,40 @@ class Table(NamedTuple):
 
 
 class Map(NamedTuple):
-    """The address space compiled for one world.  `tops[k]` is the range of k << 16, to shorten IPv4's search."""
+    """The address space compiled for one world.  `digest` stands for all of it: equal maps, equal digests."""
 
     buckets: tuple[Bucket, ...]
     v4: Table
     v6: Table
+    digest: str = ""
+
+
+class Pool(NamedTuple):
+    """The sites named in one answer; `degraded` when they are not the client's first choice: then the TTL is short."""
+
+    sites: tuple[str, ...]
+    degraded: bool
+    reason: str
+
+
+class Plan(NamedTuple):
+    """What one service answers everywhere: `cells[16 * bucket + slice]` is the number of the pool in `pools`.
+
+    Pools are numbered in the order in which cells first use them, so equal decisions make equal plans.
+    """
+
+    service: str
+    pools: tuple[Pool, ...]
+    cells: Sequence[int]
+
+    def pool(self, bucket: int, slice_no: int) -> Pool:
+        """The pool of one cell."""
+        return self.pools[self.cells[SLICES * bucket + slice_no]]
+
+    def is_split(self, bucket: int) -> bool:
+        """Whether the slices of a bucket are not all answered alike."""
+        cells = self.cells[SLICES * bucket : SLICES * bucket + SLICES]
+        return any(number != cells[0] for number in cells)
 
 
 class DoorHealth(NamedTuple):
@@ -46,16 +84,44 @@ class DoorHealth(NamedTuple):
 
 
 class SiteHealth(NamedTuple):
-    """The doors of one site, in their order."""
+    """The doors of one site, in their order; `trouble` is what makes it unfit beside them, empty for nothing."""
 
     doors: tuple[DoorHealth, ...]
+    trouble: str = ""
+
+
+class Load(NamedTuple):
+    """What a site carries: connected clients, CPU in use (0..1), and its errors as a share (0..1) of its answers."""
+
+    connections: int
+    cpu: float
+    capacity: int
+    errors: float
+
+
+class View(NamedTuple):
+    """What one site sees of the others' doors, and says of its own load.  `at_s` is when we heard it, on our clock."""
+
+    observer: str
+    at_s: float
+    doors: Mapping[str, tuple[DoorHealth, ...]]
+    load: Load | None = None
 
 
 class Overrides(NamedTuple):
-    """The operator's word, stronger than any probe: sites to keep clients away from, kindly or at once."""
+    """The operator's word, stronger than any probe, by site.
+
+    `drain` and `down` keep clients away, kindly or at once; `up` offers a site whatever probes say; `weights` are
+    percent of what a site would be given by nearness (0..100, 100 where nothing is said); `canary` is how many of the
+    16 slices of its own region's networks a site is tried on; `said` is who wanted it and why.
+    """
 
     drain: frozenset[str] = frozenset()
     down: frozenset[str] = frozenset()
+    up: frozenset[str] = frozenset()
+    weights: Mapping[str, int] = {}
+    canary: Mapping[str, int] = {}
+    said: Mapping[str, str] = {}
 
 
 class Verdict(NamedTuple):

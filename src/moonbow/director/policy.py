@@ -7,16 +7,30 @@ never entered; somebody is always named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from moonbow.world import World
 
-from .model import Bucket, Decision, DoorHealth, Overrides, SiteHealth, Skipped, Verdict
+from .model import (
+    SERVICES,
+    SLICES,
+    Bucket,
+    Decision,
+    DoorHealth,
+    Group,
+    Overrides,
+    Plan,
+    Pool,
+    SiteHealth,
+    Skipped,
+    Verdict,
+)
 
 TTL_S = 30
 TTL_DEGRADED_S = 10  # while clients are away from their first choice, ask again soon
 FAILS_DOWN = 2
 PASSES_UP = 3
+HANDS_ON = frozenset({"door", "edge"})  # services for which an edge needs a primary behind it
 
 
 def judge_door(before: DoorHealth, passed: bool, why: str, now_s: float) -> DoorHealth:
@@ -43,20 +57,28 @@ def site_trouble(health: SiteHealth) -> str:
     return f"all {len(health.doors)} doors are down: {'; '.join(reasons)}"
 
 
-def judge_sites(world: World, health: Mapping[str, SiteHealth], overrides: Overrides) -> dict[str, Verdict]:
-    """Whether each site with doors may be offered, and why not."""
+def judge_sites(
+    world: World, health: Mapping[str, SiteHealth], overrides: Overrides, service: str = "door"
+) -> dict[str, Verdict]:
+    """Whether each site with doors may be offered for a service, and why not."""
     verdicts = {
         ref.site.name: judge_site(ref.site.name, health[ref.site.name], overrides)
         for ref in world.sites()
         if ref.site.kind != "witness"
     }
+    return strand_edges(world, verdicts) if service in HANDS_ON else verdicts
+
+
+def strand_edges(world: World, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Verdicts for services that an edge hands on: it is of no use without a usable primary of its region."""
+    found = dict(verdicts)
     for ref in world.sites():
         primaries = world.primaries(ref.region)
         stranded = all(verdicts[primary.site.name].trouble for primary in primaries)
         if stranded and ref.site.kind == "edge" and not verdicts[ref.site.name].trouble:
             why = f"an edge, and no primary site of {ref.region} can serve what it lets in"
-            verdicts[ref.site.name] = Verdict(2, why)
-    return verdicts
+            found[ref.site.name] = Verdict(2, why)
+    return found
 
 
 def judge_site(name: str, health: SiteHealth, overrides: Overrides) -> Verdict:
@@ -69,24 +91,60 @@ def judge_site(name: str, health: SiteHealth, overrides: Overrides) -> Verdict:
     return Verdict(2, trouble) if trouble else Verdict(0, "healthy")
 
 
-def decide(world: World, bucket: Bucket, verdicts: Mapping[str, Verdict]) -> Decision:
-    """The first group of the bucket with a usable site; the region's own sites when there is none at all."""
-    names = [name for group in bucket.groups for name in group.sites]
-    usable = tuple(name for name in names if not verdicts[name].trouble)
-    skipped = tuple(Skipped(name, verdicts[name].why) for name in names if verdicts[name].trouble)
-    for number, group in enumerate(bucket.groups):
+def plan_services(
+    world: World, buckets: Sequence[Bucket], health: Mapping[str, SiteHealth], overrides: Overrides
+) -> dict[str, Plan]:
+    """The plan of every service."""
+    alone = judge_sites(world, health, overrides, "media")
+    behind = strand_edges(world, alone)
+    plans: dict[str, Plan] = {}
+    for service in SERVICES:
+        verdicts = behind if service in HANDS_ON else alone
+        found = [choose(world, bucket.region, groups_for(bucket, service), verdicts) for bucket in buckets]
+        plans[service] = make_plan(service, [(pool,) * SLICES for pool in found])
+    return plans
+
+
+def make_plan(service: str, cells: Iterable[Sequence[Pool]]) -> Plan:
+    """The plan in which each bucket's 16 slices have the pools given."""
+    numbers: dict[Pool, int] = {}
+    return Plan(service, *_numbered(cells, numbers))
+
+
+def _numbered(cells: Iterable[Sequence[Pool]], numbers: dict[Pool, int]) -> tuple[tuple[Pool, ...], tuple[int, ...]]:
+    found = tuple(numbers.setdefault(pool, len(numbers)) for bucket in cells for pool in bucket)
+    return tuple(numbers), found
+
+
+def groups_for(bucket: Bucket, service: str) -> tuple[Group, ...]:
+    """The order of groups of a bucket for a service."""
+    return bucket.groups if service == "door" else bucket.near
+
+
+def choose(world: World, region: str, groups: Sequence[Group], verdicts: Mapping[str, Verdict]) -> Pool:
+    """The first group with a usable site; the region's own primaries when there is none at all."""
+    for number, group in enumerate(groups):
         answer = tuple(name for name in group.sites if not verdicts[name].trouble)
         if answer:
-            reason = _reason(bucket, number, answer)
-            return Decision(answer, usable, skipped, reason, degraded=number > 0)
-    return _fail_open(world, bucket, verdicts, skipped)
+            return Pool(answer, number > 0, _reason(region, groups, number, answer))
+    return _fail_open(world, region, groups, verdicts)
 
 
-def _reason(bucket: Bucket, number: int, answer: tuple[str, ...]) -> str:
-    region = bucket.groups[number].region
+def decide(world: World, bucket: Bucket, verdicts: Mapping[str, Verdict], service: str = "door") -> Decision:
+    """The choice for a bucket in full: all usable sites in order, and why each of the others is skipped."""
+    groups = groups_for(bucket, service)
+    names = [name for group in groups for name in group.sites]
+    skipped = tuple(Skipped(name, verdicts[name].why) for name in names if verdicts[name].trouble)
+    pool = choose(world, bucket.region, groups, verdicts)
+    usable = tuple(name for name in names if not verdicts[name].trouble) or pool.sites
+    return Decision(pool.sites, usable, skipped, pool.reason, pool.degraded)
+
+
+def _reason(home: str, groups: Sequence[Group], number: int, answer: tuple[str, ...]) -> str:
+    region = groups[number].region
     named = " and ".join(answer)
-    if region != bucket.region:
-        return f"no site of {bucket.region} is usable; {named} is nearest in {region}, which it declared resilient"
+    if region != home:
+        return f"no site of {home} is usable; {named} is nearest in {region}, which it declared resilient"
     if number:
         return f"nearer sites of {region} are not usable; {named} comes next"
     if len(answer) > 1:
@@ -94,20 +152,20 @@ def _reason(bucket: Bucket, number: int, answer: tuple[str, ...]) -> str:
     return f"{named} is the nearest site of {region}"
 
 
-def _fail_open(world: World, bucket: Bucket, verdicts: Mapping[str, Verdict], skipped: tuple[Skipped, ...]) -> Decision:
+def _fail_open(world: World, home: str, groups: Sequence[Group], verdicts: Mapping[str, Verdict]) -> Pool:
     """Nothing is usable: name own sites all the same, for a wrong "down" here must not become everybody's outage."""
-    region = world.regions[bucket.region]
-    own = [name for group in bucket.groups if group.region == bucket.region for name in group.sites]
-    primaries = [name for name in own if world.site(name).site.kind == "primary"]
+    region = world.regions[home]
+    own = {site.name for site in region.sites if site.kind == "primary"}
+    primaries = [name for group in groups for name in group.sites if name in own]
     least = min(verdicts[name].trouble for name in primaries)
     answer = tuple(name for name in primaries if verdicts[name].trouble == least)
     if region.sealed:
-        why = f"no site of {bucket.region} is usable, and a sealed region is never left"
+        why = f"no site of {home} is usable, and a sealed region is never left"
     elif region.resilient:
-        why = f"no site of {bucket.region} is usable, nor any of {' and '.join(region.resilient)}"
+        why = f"no site of {home} is usable, nor any of {' and '.join(region.resilient)}"
     else:
-        why = f"no site of {bucket.region} is usable, and it declared no resilient region"
-    return Decision(answer, answer, skipped, f"{why}; its own {' and '.join(answer)} named all the same", degraded=True)
+        why = f"no site of {home} is usable, and it declared no resilient region"
+    return Pool(answer, True, f"{why}; its own {' and '.join(answer)} named all the same")
 
 
 def doors_of(health: SiteHealth) -> tuple[int, ...]:

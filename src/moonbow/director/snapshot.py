@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -16,12 +17,15 @@ from moonbow.world import Ports, Site, SiteRef, World, distance_km, door_address
 from .addresses import Address, Ranges
 from .atlas import EDGE_KM, Placed, bucket_for, compile_map, find, place_address, scope
 from .geography import CONTINENT_NAMES, country
-from .model import Decision, DoorHealth, Map, Overrides, SiteHealth, Verdict
-from .policy import TTL_DEGRADED_S, TTL_S, decide, doors_of, judge_sites
+from .model import SERVICES, Decision, DoorHealth, Map, Overrides, Plan, SiteHealth, Verdict
+from .policy import TTL_DEGRADED_S, TTL_S, decide, doors_of, judge_sites, plan_services
 
 
 class Snapshot(NamedTuple):
-    """One state of mind: inputs, verdicts on sites, and the decision for each bucket of the map."""
+    """One state of mind: inputs, verdicts on sites, and the plan of each service.
+
+    `digest` stands for all that is answered: directors that decide alike have the same.
+    """
 
     world: World
     ranges: Ranges
@@ -30,8 +34,10 @@ class Snapshot(NamedTuple):
     overrides: Overrides
     verdicts: Mapping[str, Verdict]
     decisions: Sequence[Decision]
+    plans: Mapping[str, Plan]
     number: int
     changed_at_s: float
+    digest: str
 
 
 def unknown_health(world: World) -> dict[str, SiteHealth]:
@@ -54,7 +60,22 @@ def take_snapshot(
     overrides = overrides or Overrides()
     verdicts = judge_sites(world, health, overrides)
     decisions = tuple(decide(world, bucket, verdicts) for bucket in compiled.buckets)
-    return Snapshot(world, ranges, compiled, health, overrides, verdicts, decisions, number, changed_at_s)
+    plans = plan_services(world, compiled.buckets, health, overrides)
+    digest = digest_of(compiled, plans, health)
+    return Snapshot(
+        world, ranges, compiled, health, overrides, verdicts, decisions, plans, number, changed_at_s, digest
+    )
+
+
+def digest_of(compiled: Map, plans: Mapping[str, Plan], health: Mapping[str, SiteHealth]) -> str:
+    """A hash of what is answered: the map, each service's sites by cell, and the doors named of each site."""
+    found = blake2b(compiled.digest.encode(), digest_size=8)
+    for service in SERVICES:
+        plan = plans[service]
+        found.update(repr((service, [(pool.sites, pool.degraded) for pool in plan.pools])).encode())
+        found.update(array("I", plan.cells).tobytes())
+    found.update(repr([(name, doors_of(site)) for name, site in sorted(health.items())]).encode())
+    return found.hexdigest()
 
 
 def decide_address(snapshot: Snapshot, address: Address, region: str | None = None) -> tuple[Placed, Decision]:
