@@ -71,6 +71,7 @@ def site_table(world: World, marks: dict[str, tuple[str, str]]) -> Table:
 def _traffic(world: World) -> str:
     traffic = world.traffic
     rules = {**traffic.continents, **traffic.countries, **traffic.subnets}
+    rules |= {f"resolver {network}": region for network, region in traffic.resolvers.items()}
     listed = ", ".join(f"{key} → {region}" for key, region in rules.items())
     return f"Traffic: {listed + ', ' if listed else ''}everything else → {traffic.default}"
 

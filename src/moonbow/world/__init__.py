@@ -3,6 +3,7 @@
 from .model import (
     Balancing,
     Company,
+    Geo,
     Place,
     Region,
     RegionData,
@@ -28,6 +29,7 @@ from .policy import (
 __all__ = [
     "Balancing",
     "Company",
+    "Geo",
     "Place",
     "Ports",
     "Region",

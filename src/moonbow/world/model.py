@@ -54,12 +54,22 @@ class Region(Struct, frozen=True):
 
 
 class Traffic(Struct, frozen=True):
-    """Which region a network belongs to for traffic; the most specific wins: subnet, country, continent, default."""
+    """Which region a network belongs to for traffic; the most specific wins: subnet, country, continent, default.
+
+    `resolvers` are networks of DNS resolvers: where one asks without telling its client's network, its rule beats all.
+    """
 
     default: str
     continents: dict[str, str] = {}
     countries: dict[str, str] = {}
     subnets: dict[str, str] = {}
+    resolvers: dict[str, str] = {}
+
+
+class Geo(Struct, frozen=True, omit_defaults=True):
+    """Where addresses are.  `database` is the absolute path of an operator's own country database (`.mmdb`)."""
+
+    database: str | None = None
 
 
 class Balancing(Struct, frozen=True):
@@ -91,6 +101,7 @@ class World(Struct, frozen=True):
     domain: str
     regions: dict[str, Region]
     traffic: Traffic
+    geo: Geo = Geo()
     balancing: Balancing = Balancing()
     places: tuple[Place, ...] = ()
     company: Company = Company()

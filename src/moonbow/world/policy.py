@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from math import acos, cos, radians, sin
+from pathlib import PurePosixPath
 
 from .model import Region, SiteRef, World
 
@@ -156,6 +157,7 @@ def _traffic_problems(world: World) -> Iterator[str]:
     rules += [(f"traffic.continents.{key}", region) for key, region in world.traffic.continents.items()]
     rules += [(f"traffic.countries.{key}", region) for key, region in world.traffic.countries.items()]
     rules += [(f'traffic.subnets."{key}"', region) for key, region in world.traffic.subnets.items()]
+    rules += [(f'traffic.resolvers."{key}"', region) for key, region in world.traffic.resolvers.items()]
     for place, region in rules:
         if region not in world.regions:
             yield f"{place}: there is no region {region!r}"
@@ -167,6 +169,11 @@ def _traffic_problems(world: World) -> Iterator[str]:
             yield f"traffic.countries.{key}: a country is two capital letters (ISO 3166-1)"
     for key in world.traffic.subnets:
         yield from _network_problems(f'traffic.subnets."{key}"', key)
+    for key in world.traffic.resolvers:
+        yield from _network_problems(f'traffic.resolvers."{key}"', key)
+    database = world.geo.database
+    if database is not None and not (PurePosixPath(database).is_absolute() and database.isprintable()):
+        yield f"geo.database: {database!r} is not an absolute path"
 
 
 def _network_problems(place: str, text: str) -> Iterator[str]:
