@@ -1,6 +1,7 @@
 """Asks a door over TLS whether it serves: `GET /healthz` on a connection that is kept between probes.
 
 A kept connection costs one small exchange per probe, and its end is noticed at once, before the next probe is due.
+All doors are asked at the same beat.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-import httptools
 import msgspec
 
-ANSWER_BYTES_MAX = 4_096
+from moonbow.base.clock import to_next_beat
+from moonbow.base.line import BadAnswer, Line
+
 CONFIRM_S = 0.05  # a refused door is asked again after this, before it is believed
 STALL_S = 0.15  # a timeout that fires this much late says that we were slow, not the door
 STALLS_MAX = 3
@@ -66,7 +68,7 @@ class Probe:
         self._probing = probing
         self._report = report
         self._request = f"GET /healthz HTTP/1.1\r\nhost: {target.name}\r\nuser-agent: moonbow-director\r\n\r\n".encode()
-        self._line: _Line | None = None
+        self._line: Line | None = None
 
     async def run(self, delay_s: float = 0.0) -> None:
         """Probe until cancelled, first after `delay_s`."""
@@ -81,7 +83,8 @@ class Probe:
                 if stalled and stalls <= STALLS_MAX:
                     continue
                 self._report(passed, why)
-                await self._rest(self._probing.interval_s if passed or not passed_before else CONFIRM_S)
+                beat_s = to_next_beat(self._probing.interval_s, asyncio.get_running_loop().time())
+                await self._rest(beat_s if passed or not passed_before else CONFIRM_S)
         finally:
             self._drop()
 
@@ -110,20 +113,20 @@ class Probe:
             return False, f"no answer within {self._probing.timeout_s * 1000:.0f} ms", late > STALL_S
         except ssl.SSLCertVerificationError as error:
             return False, f"shows a wrong certificate: {error.verify_message}", False
-        except (OSError, httptools.HttpParserError) as error:
+        except (OSError, BadAnswer) as error:
             self._drop()
             return False, _words(error), False
         if status == 200:
             return True, "answers", False
-        return False, f"says {status} {body}".rstrip(), False
+        return False, f"says {status} {said(body)}".rstrip(), False
 
-    async def _connect(self) -> _Line:
+    async def _connect(self) -> Line:
         if self._line is not None and not self._line.lost.is_set():
             return self._line
         self._line = None
         host, port, name = self._target
         made = asyncio.get_running_loop().create_connection(
-            _Line, host, port, ssl=self._trust.context(), server_hostname=name
+            Line, host, port, ssl=self._trust.context(), server_hostname=name
         )
         _, line = await made
         return line
@@ -139,7 +142,7 @@ def _words(error: Exception) -> str:
         return "refuses connections"
     if isinstance(error, ConnectionError):
         return "closed the connection"
-    if isinstance(error, httptools.HttpParserError):
+    if isinstance(error, BadAnswer):
         return "does not speak HTTP"
     if isinstance(error, FileNotFoundError):
         return "the world's CA certificate is missing"
@@ -158,59 +161,3 @@ def said(body: bytes) -> str:
         problem = msgspec.json.decode(body, type=_Problem)
         text = problem.code or problem.title
     return "".join(letter for letter in text.strip()[:60] if letter.isprintable())
-
-
-class _Line(asyncio.Protocol):
-    """One kept connection: a question at a time."""
-
-    def __init__(self) -> None:
-        self.lost = asyncio.Event()
-        self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[tuple[int, str]] | None = None
-        self._body = b""
-
-    async def ask(self, request: bytes) -> tuple[int, str]:
-        """(status, the body in a few words); `ConnectionError` if the door goes away."""
-        if self._transport is None or self.lost.is_set():
-            raise ConnectionResetError
-        self._body = b""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._answer
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._settle(error)
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost.set()
-        self._settle(ConnectionResetError())
-
-    def on_body(self, body: bytes) -> None:
-        self._body += body
-        if len(self._body) > ANSWER_BYTES_MAX:
-            self._settle(httptools.HttpParserError("too long"))
-            self.abort()
-
-    def on_message_complete(self) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result((self._parser.get_status_code(), said(self._body)))
-        if not self._parser.should_keep_alive():
-            self.lost.set()
-            if self._transport is not None:
-                self._transport.close()
-
-    def _settle(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
