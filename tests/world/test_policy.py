@@ -72,6 +72,7 @@ FAULTS = [
     Fault("places[0].port", lambda world: world["places"][0].update(port=80)),
     Fault("places[1].port", lambda world: world["places"][1].update(port=8443)),
     Fault("company.people_max", lambda world: world["company"].update(people_max=0)),
+    Fault("director.probe_interval_ms", lambda world: world.update(director={"probe_interval_ms": 100})),
 ]
 
 

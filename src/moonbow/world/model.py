@@ -94,6 +94,12 @@ class Company(Struct, frozen=True):
     people_max: int = 6
 
 
+class Director(Struct, frozen=True):
+    """How the doors of sites are watched: each observer asks each door every `probe_interval_ms` (250 to 1000)."""
+
+    probe_interval_ms: int = 500
+
+
 class World(Struct, frozen=True):
     """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11)."""
 
@@ -105,6 +111,7 @@ class World(Struct, frozen=True):
     balancing: Balancing = Balancing()
     places: tuple[Place, ...] = ()
     company: Company = Company()
+    director: Director = Director()
     slot: int = 0
 
     def sites(self) -> tuple[SiteRef, ...]:

@@ -32,6 +32,7 @@ class Ports:
     STREAM = 7200  # + number of the gateway
     DNS = 5300
     DIRECTOR = 5301  # the director's own HTTP: /status, /explain, /doors
+    VIEWS = 5302  # directors among themselves
 
 
 def site_address(world: World, ref: SiteRef) -> str:
@@ -107,6 +108,8 @@ def _problems(world: World) -> Iterator[str]:
         if found.port in seen_ports:
             yield f"{place}.port: {found.port} is taken by {seen_ports[found.port]}"
         seen_ports.setdefault(found.port, place)
+    if not 250 <= world.director.probe_interval_ms <= 1000:
+        yield f"director.probe_interval_ms: {world.director.probe_interval_ms} is not in 250..1000"
     if not 1 <= world.company.people_max <= 50:
         yield f"company.people_max: {world.company.people_max} is not in 1..50"
 
