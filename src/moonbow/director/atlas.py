@@ -1,14 +1,15 @@
 """The map of the address space: which bucket (region, and order of sites) every network belongs to.  Pure.
 
 Laws: every address of both families is in exactly one range; the most specific rule wins (subnet, country, continent,
-default); neighbours differ; the bucket is the same everywhere inside `scope`, and no shorter prefix has that property.
+default), and a resolver's own rule beats them all where it does not tell its client's network; neighbours differ; the
+bucket is the same everywhere inside `scope`, and no shorter prefix has that property.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from heapq import merge
 from ipaddress import ip_network
@@ -76,14 +77,18 @@ def country_rule(world: World, code: str | None) -> tuple[str, str]:
     return traffic.default, "default"
 
 
-def place_address(world: World, ranges: Ranges, address: Address) -> Placed:
-    """Where one address belongs, found from the rules themselves, without the compiled map."""
+def place_address(world: World, ranges: Ranges, address: Address, told: bool = True) -> Placed:
+    """Where one address belongs, found from the rules themselves, without the compiled map.
+
+    `told` is False for a resolver that does not tell its client's network.
+    """
     code = ranges.country(address)
-    rules = [(ip_network(text), region) for text, region in world.traffic.subnets.items()]
-    matching = [(network, region) for network, region in rules if address in network]
-    if matching:
-        network, region = max(matching, key=lambda rule: rule[0].prefixlen)
-        return Placed(code, region, f"subnet {network}")
+    for kind, rules in (("resolver", {} if told else world.traffic.resolvers), ("subnet", world.traffic.subnets)):
+        networks = [(ip_network(text), region) for text, region in rules.items()]
+        matching = [(network, region) for network, region in networks if address in network]
+        if matching:
+            network, region = max(matching, key=lambda rule: rule[0].prefixlen)
+            return Placed(code, region, f"{kind} {network}")
     return Placed(code, *country_rule(world, code))
 
 
@@ -100,10 +105,24 @@ def compile_map(world: World, ranges: Ranges) -> Map:
             found = known[code_no, region] = buckets.setdefault(bucket, len(buckets))
         return found
 
-    v4 = _table(32, zip(ranges.v4, ranges.v4_country, strict=True), subnet_changes(world, 32), number)
-    starts6 = (start << 64 for start in ranges.v6)
-    v6 = _table(128, zip(starts6, ranges.v6_country, strict=True), subnet_changes(world, 128), number)
-    return Map(tuple(buckets), v4, v6, _digest(tuple(buckets), v4, v6))
+    def of_resolver(code_no: int, region: str | None) -> int:
+        return number(code_no, region) if region else -1
+
+    v4 = _table(32, _countries(ranges, 32), subnet_changes(world, 32), number)
+    v6 = _table(128, _countries(ranges, 128), subnet_changes(world, 128), number)
+    ruled = {bits: network_changes(world.traffic.resolvers, bits) for bits in (32, 128)}
+    told4, told6 = (
+        _table(bits, _countries(ranges, bits) if rules else (), rules, of_resolver) for bits, rules in ruled.items()
+    )
+    found = tuple(buckets)
+    return Map(found, v4, v6, _digest(found, v4, v6, told4, told6), (told4, told6))
+
+
+def _countries(ranges: Ranges, bits: int) -> Iterator[tuple[int, int]]:
+    """(start, number of the country) along one family."""
+    if bits == 32:
+        return zip(ranges.v4, ranges.v4_country, strict=True)
+    return zip((start << 64 for start in ranges.v6), ranges.v6_country, strict=True)
 
 
 def _digest(buckets: tuple[Bucket, ...], *tables: Table) -> str:
@@ -111,7 +130,7 @@ def _digest(buckets: tuple[Bucket, ...], *tables: Table) -> str:
     found = blake2b(repr(buckets).encode(), digest_size=16)
     for table in tables:
         found.update(b"".join(start.to_bytes(table.bits // 8, "big") for start in table.starts))
-        found.update(array("I", table.buckets).tobytes())
+        found.update(array("i", table.buckets).tobytes())
     return found.hexdigest()
 
 
@@ -148,7 +167,12 @@ def _table(
 
 def subnet_changes(world: World, bits: int) -> list[tuple[int, str | None]]:
     """Where the region of the subnet rules changes along one family, the most specific rule winning; None: no rule."""
-    networks = [(ip_network(text), region) for text, region in world.traffic.subnets.items()]
+    return network_changes(world.traffic.subnets, bits)
+
+
+def network_changes(rules: Mapping[str, str], bits: int) -> list[tuple[int, str | None]]:
+    """As `subnet_changes`, of any rules: network -> region."""
+    networks = [(ip_network(text), region) for text, region in rules.items()]
     mine = [(int(net[0]), int(net[-1]) + 1, region) for net, region in networks if net.max_prefixlen == bits]
     changes: dict[int, str | None] = {}
     inside: list[tuple[int, int, str]] = []  # the rules around the present place, widest first
@@ -170,6 +194,13 @@ def _leave(inside: list[tuple[int, int, str]], changes: dict[int, str | None], b
 def find(table: Table, address: int) -> int:
     """The number of the range that holds `address`."""
     return bisect_right(table.starts, address) - 1
+
+
+def find_resolver(compiled: Map, bits: int, address: int) -> int | None:
+    """The bucket that a resolver's own rule gives it, for a query that tells no client's network; None: no rule."""
+    table = compiled.resolvers[bits == 128]
+    found = table.buckets[find(table, address)]
+    return None if found < 0 else found
 
 
 def scope(table: Table, at: int, address: int) -> int:

@@ -37,12 +37,17 @@ class Table(NamedTuple):
 
 
 class Map(NamedTuple):
-    """The address space compiled for one world.  `digest` stands for all of it: equal maps, equal digests."""
+    """The address space compiled for one world.  `digest` stands for all of it: equal maps, equal digests.
+
+    `resolvers` holds the rules for resolvers that do not tell their client's network, IPv4 and IPv6: a range's bucket
+    is negative where there is no such rule and the resolver counts as a client.
+    """
 
     buckets: tuple[Bucket, ...]
     v4: Table
     v6: Table
     digest: str = ""
+    resolvers: tuple[Table, Table] = (Table(32, [0], [-1]), Table(128, [0], [-1]))
 
 
 class Pool(NamedTuple):
