@@ -16,7 +16,7 @@ from moonbow.world import World, door_address, world_address
 
 from . import codec
 from .addresses import Address
-from .atlas import find, scope
+from .atlas import find, find_resolver, scope
 from .codec import Fault, Query, build_reply, join_records, name_wire, read_query, record
 from .model import Decision
 from .policy import TTL_DEGRADED_S, TTL_S, doors_of
@@ -84,7 +84,8 @@ class Responder:
         address, bits, told = _client(query, source)
         table = self._snapshot.map.v4 if bits == 32 else self._snapshot.map.v6
         at = find(table, address)
-        turns = self._turns[table.buckets[at]]
+        ruled = None if told else find_resolver(self._snapshot.map, bits, address)
+        turns = self._turns[table.buckets[at] if ruled is None else ruled]
         answer = turns[query.ident % len(turns)]
         authority = b"" if answer[0] else self._authority(query)
         length = scope(table, at, address) if told else 0
