@@ -1,6 +1,7 @@
 """A door for tests, as a process of its own: TLS with the world's certificate, `GET /healthz` says what a file says.
 
 `python door.py PKI ADDRESS PORT SAYS`: the file SAYS holds "<status> <body>"; a file that is missing means "200 ok".
+A file SAYS.<address> is for who asks from that address alone; the word "nothing" closes the connection instead.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import sys
 from pathlib import Path
 
 
-def words(says: Path) -> str:
-    return says.read_text() if says.exists() else "200 ok"
+def words(says: Path, asker: str) -> str:
+    for path in (says.with_name(f"{says.name}.{asker}"), says):
+        if path.exists():
+            return path.read_text()
+    return "200 ok"
 
 
 async def serve(pki: Path, address: str, port: int, says: Path) -> None:
@@ -20,9 +24,13 @@ async def serve(pki: Path, address: str, port: int, says: Path) -> None:
     context.load_cert_chain(pki / "door.crt", pki / "door.key")
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asker = writer.get_extra_info("peername")[0]
         try:
             while await reader.readuntil(b"\r\n\r\n"):
-                status, _, body = words(says).partition(" ")
+                status, _, body = words(says, asker).partition(" ")
+                if status == "nothing":
+                    writer.transport.abort()
+                    return
                 writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

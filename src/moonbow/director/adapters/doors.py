@@ -26,11 +26,12 @@ Report = Callable[[bool, str], None]
 
 
 class Target(NamedTuple):
-    """One door, and the name that its certificate must carry."""
+    """One door, the name that its certificate must carry, and the address of ours that asks (any if None)."""
 
     address: str
     port: int
     name: str
+    source: str | None = None
 
 
 class Probing(NamedTuple):
@@ -124,9 +125,10 @@ class Probe:
         if self._line is not None and not self._line.lost.is_set():
             return self._line
         self._line = None
-        host, port, name = self._target
+        host, port, name, source = self._target
+        local = (source, 0) if source is not None else None
         made = asyncio.get_running_loop().create_connection(
-            Line, host, port, ssl=self._trust.context(), server_hostname=name
+            Line, host, port, ssl=self._trust.context(), server_hostname=name, local_addr=local
         )
         _, line = await made
         return line
