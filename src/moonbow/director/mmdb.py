@@ -21,7 +21,8 @@ DATABASE_BYTES_MAX = 1 << 29
 METADATA_VALUES_MAX = 4_096
 RECORD_VALUES_MAX = 4_096  # values passed by in one record; GeoIP2 Enterprise has some 200
 VALUES_MAX = 100_000_000  # in all records together
-VISITS_A_NODE = 4  # of the tree; the IPv4 part is met again where 6to4, Teredo and mapped addresses point to it
+VISITS_A_NODE = 4  # of the tree, whose branches may meet again
+VISITS_MORE = 4_000_000
 CUT = 64  # an IPv6 network longer than this counts with the first of its /64
 STEP = 65_536  # nodes between two words of progress
 
@@ -230,7 +231,7 @@ class Database:
         self, root: int, bits: int, deepest: int, alias: int, progress: Progress
     ) -> Iterator[tuple[int, int | None]]:
         tree, nodes = self._tree, self.metadata.nodes
-        visits, visits_max, told = 0, VISITS_A_NODE * nodes + 256, STEP
+        visits, visits_max, told = 0, VISITS_A_NODE * nodes + VISITS_MORE, STEP
         last: int | None = -1
         waiting = [(root, 0, 0)]
         while waiting:
