@@ -74,12 +74,17 @@ def _fill(lookup: Lookup, high: int, changes: Iterable[tuple[int, str | None]]) 
     yield from coarse
 
 
-def compile_addresses(out: Path, progress: Progress = lambda done, of: None) -> Ranges:
-    """Scan the installed iptocc and write the map to `out`, whole or not at all."""
+def scan_registries(progress: Progress = lambda done, of: None) -> Ranges:
+    """The map of what the installed iptocc knows."""
     from iptocc import country_code
 
     v4, v6 = scan(country_code, progress)
-    ranges = make_ranges(f"iptocc {version('iptocc')}", v4, v6)
+    return make_ranges(f"iptocc {version('iptocc')}", v4, v6)
+
+
+def compile_addresses(out: Path, progress: Progress = lambda done, of: None) -> Ranges:
+    """Scan the installed iptocc and write the map to `out`, whole or not at all."""
+    ranges = scan_registries(progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f"{out.name}.{os.getpid()}")
     part.write_bytes(encode(ranges))

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from moonbow.world import Ports, World, door_address, world_address
 
-from . import addresses
 from .adapters.doors import Probe, Probing, Target, Trust
 from .adapters.http import HttpServer, Page
 from .adapters.inputs import Watched, parse_overrides
+from .adapters.maps import DatabaseWatch, WatchedMap
 from .adapters.nameserver import NameServer
 from .atlas import compile_map
 from .dns import Responder
@@ -38,7 +38,8 @@ class Director:
     def __init__(self, world: World, state: Path, probing: Probing | None = None, map_path: Path | None = None) -> None:
         self.world = world
         self._health = unknown_health(world)
-        self._ranges = Watched(map_path or addresses.default_path(), addresses.decode, addresses.nothing_known())
+        self._ranges = WatchedMap(state, map_path)
+        self._database = DatabaseWatch(state, world.geo.database)
         self._overrides = Watched(state / "overrides.json", parse_overrides, Overrides())
         self._trust = Trust(state / "pki" / "ca.crt")
         self._probing = probing or Probing()
@@ -65,6 +66,7 @@ class Director:
             async with asyncio.TaskGroup() as tasks:
                 self._start_probes(tasks)
                 tasks.create_task(self._watch())
+                tasks.create_task(self._database.run())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(FIRST_LOOK_S):
                         await self._looked.wait()
@@ -121,7 +123,7 @@ class Director:
                 self._known = (ranges, await asyncio.to_thread(compile_map, self.world, ranges))
                 self._decide()
 
-    def _note(self, watched: Watched[Overrides] | Watched[addresses.Ranges]) -> None:
+    def _note(self, watched: Watched[Overrides] | WatchedMap) -> None:
         if watched.trouble:
             log.warning("input", extra={"f": {"file": watched.path.name, "trouble": watched.trouble}})
 
@@ -137,6 +139,7 @@ class Director:
             return Page(200, "text/plain", b"ok\n") if self._serving else Page(503, "text/plain", b"starting\n")
         if path == "/metrics":
             stale = {"overrides": bool(self._overrides.trouble), "addresses": bool(self._ranges.trouble)}
+            stale["database"] = bool(self._database.trouble)
             page = render_metrics(self._snapshot, self.names.counts, self._probes, stale)
             return Page(200, "text/plain; version=0.0.4", page)
         return Page(*answer_page(self._snapshot, path, query))
