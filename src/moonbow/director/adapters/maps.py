@@ -1,4 +1,4 @@
-"""The address map that a running director uses, read again when it changes; and a watch over the operator's own data."""
+"""The address map that a running director uses, read again when it changes; a watch over the operator's own data."""
 
 from __future__ import annotations
 
