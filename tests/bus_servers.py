@@ -11,11 +11,12 @@ import subprocess
 import sysconfig
 import threading
 import urllib.request
-from collections.abc import Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-from moonbow.bus.policy import render_server
+from moonbow.bus.policy import SERVERS, Server, neighbours, render_server, sisters
 from moonbow.launch.pki import ensure_pki
 from moonbow.world import Ports, SiteRef, World, link_address, parse_world, site_address
 from support import eventually
@@ -47,54 +48,71 @@ def make_world(text: str = TEXT) -> World:
     return parse_world(text)
 
 
+MONITORS = {"bus": Ports.BUS_MONITOR, "border": Ports.BORDER_MONITOR}
+
+
 class Servers:
-    """Bus servers of chosen sites, and the links between all sites."""
+    """Both bus servers of chosen sites; what is done to a site is done to both unless one is named."""
 
     def __init__(self, world: World, state: Path) -> None:
         self.world, self.state = world, state
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
 
-    def start(self, *sites: str) -> None:
+    def start(self, *sites: str, servers: tuple[Server, ...] = SERVERS) -> None:
         for name in sites:
-            folder = self.state / "sites" / name / "bus"
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / "nats.conf"
-            path.write_text(render_server(self.world, self.world.site(name), self.state))
-            with (folder / "log").open("ab") as log:
-                self.running[name] = subprocess.Popen([SERVER, "-c", path], stdout=log, stderr=log)
+            for server in servers:
+                folder = self.state / "sites" / name / server
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / "nats.conf"
+                path.write_text(render_server(self.world, self.world.site(name), self.state, server))
+                with (folder / "log").open("ab") as log:
+                    self.running[name, server] = subprocess.Popen([SERVER, "-c", path], stdout=log, stderr=log)
 
-    def kill(self, site: str) -> None:
-        process = self.running.pop(site)
-        process.kill()
-        process.wait()
+    def kill(self, site: str, *servers: str) -> None:
+        self.end(site, signal.SIGKILL, *servers)
 
-    def stop_signal(self, site: str, number: signal.Signals) -> None:
-        """Signal a server; a stop has taken hold when this returns."""
-        pid = self.running[site].pid
-        os.kill(pid, number)
-        if number == signal.SIGSTOP:
-            eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    def end(self, site: str, number: signal.Signals, *servers: str) -> None:
+        """End servers of a site with a signal, at once; returns when they are gone."""
+        processes = [self.running.pop(key) for key in self._of(site, servers)]
+        for process in processes:
+            process.send_signal(number)
+        for process in processes:
+            process.wait(10)
+
+    def stop_signal(self, site: str, number: signal.Signals, *servers: str) -> None:
+        """Signal servers; a stop has taken hold when this returns."""
+        for key in self._of(site, servers):
+            pid = self.running[key].pid
+            os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                stat = Path(f"/proc/{pid}/stat")
+                eventually(lambda stat=stat: stat.read_text().rpartition(")")[2].split()[0] == "T")
 
     def close(self) -> None:
-        for site in list(self.running):
+        for site in {site for site, _ in self.running}:
             self.kill(site)
 
-    def varz(self, site: str, page: str = "varz") -> Any:
+    def _of(self, site: str, servers: tuple[str, ...]) -> list[tuple[str, str]]:
+        return [key for key in self.running if key[0] == site and key[1] in (servers or SERVERS)]
+
+    def varz(self, site: str, page: str = "varz", server: Server = "bus") -> Any:
         address = site_address(self.world, self.world.site(site))
-        with urllib.request.urlopen(f"http://{address}:{Ports.BUS_MONITOR}/{page}", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{address}:{MONITORS[server]}/{page}", timeout=2) as answer:
             return json.load(answer)
 
+    def routed(self, site: str, server: Server = "bus") -> set[str]:
+        """The sites whose server of the same kind that of a site is joined to."""
+        return {route.get("remote_name") for route in self.varz(site, "routez", server)["routes"]}
+
     def joined(self, *sites: str) -> bool:
-        """Whether the sites given see each other: routes in the region and gateways to the other regions."""
-        refs = [self.world.site(name) for name in sites]
-        for ref in refs:
-            sisters = {other.site.name for other in refs if other.region == ref.region} - {ref.site.name}
-            routed = {route.get("remote_name") for route in self.varz(ref.site.name, "routez")["routes"]}
-            regions = {r.region for r in refs if not self.world.regions[r.region].sealed}
-            wanted = set() if self.world.regions[ref.region].sealed else regions - {ref.region}
-            gates = set(self.varz(ref.site.name, "gatewayz").get("outbound_gateways") or {})
-            if not (sisters <= routed and wanted <= gates):
-                return False
+        """Whether the sites given see each other: on the bus of a region, and on the border between all."""
+        ways: tuple[tuple[Server, Callable[[World, SiteRef], tuple[SiteRef, ...]]], ...]
+        ways = (("bus", sisters), ("border", neighbours))
+        for ref in (self.world.site(name) for name in sites):
+            for server, others in ways:
+                wanted = {other.site.name for other in others(self.world, ref)} & set(sites)
+                if not wanted <= self.routed(ref.site.name, server):
+                    return False
         return True
 
 
@@ -104,9 +122,11 @@ class Links:
     def __init__(self, world: World) -> None:
         self.world = world
         self.cut: set[frozenset[str]] = set()
+        self.refused: Counter[tuple[str, str, int]] = Counter()  # source, destination, port
         self._open: dict[frozenset[str], set[asyncio.StreamWriter]] = {}
         self._relays: set[asyncio.Task[Any]] = set()
         self._listening: list[asyncio.Server] = []
+        self._closing = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -134,7 +154,7 @@ class Links:
         for src in primaries:
             for dst in primaries:
                 if src != dst:
-                    for port in (Ports.BUS_ROUTES, Ports.BUS_GATEWAY):
+                    for port in (Ports.BUS_ROUTES, Ports.BORDER_ROUTES):
                         await self._listen(src, dst, port)
 
     async def _listen(self, src: SiteRef, dst: SiteRef, port: int) -> None:
@@ -143,8 +163,12 @@ class Links:
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 if pair in self.cut:
+                    self.refused[src.site.name, dst.site.name, port] += 1
                     raise ConnectionRefusedError
                 far_reader, far_writer = await asyncio.open_connection(site_address(self.world, dst), port)
+                if self._closing:
+                    far_writer.transport.abort()
+                    raise ConnectionAbortedError
             except OSError:
                 writer.transport.abort()
                 return
@@ -156,6 +180,9 @@ class Links:
                 end.transport.abort()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if self._closing:
+                writer.transport.abort()
+                return
             task = self._loop.create_task(relay(reader, writer))
             self._relays.add(task)
             task.add_done_callback(self._relays.discard)
@@ -168,11 +195,14 @@ class Links:
             writer.transport.abort()
 
     async def _stop(self) -> None:
+        self._closing = True
         for server in self._listening:
             server.close()
         for pair in self._open:
             await self._abort(pair)
-        await asyncio.gather(*self._relays, return_exceptions=True)
+        while self._relays:
+            await asyncio.gather(*self._relays, return_exceptions=True)
+            await asyncio.sleep(0)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,7 +19,7 @@ from bus_servers import Links, Servers, make_world, running
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.bus import Bus
 from moonbow.bus.connection import AbruptTransport
-from moonbow.bus.policy import server_urls
+from moonbow.bus.policy import SERVERS, Server, server_urls
 from moonbow.launch.pki import ensure_pki
 from moonbow.world.policy import Ports, site_address
 from support import eventually_async
@@ -59,7 +59,7 @@ async def raw(servers: Servers, site: str, user: str, faults: list[str] | None =
     client = Client()
     client._transport = AbruptTransport()
     await client.connect(
-        server_urls(servers.world, ref)[0],
+        server_urls(servers.world, ref, "border" if "-x-" in user else "bus")[0],
         tls=context(servers.state, user),
         tls_handshake_first=True,
         allow_reconnect=False,
@@ -189,9 +189,9 @@ def test_a_foreign_region_cannot_listen_serve_or_forge(servers: Servers) -> None
     play(scenario())
 
 
-def greeting(servers: Servers, tls: ssl.SSLContext | None) -> bytes:
-    """What the server of paris says to somebody who knocks with these certificates; nothing if it hangs up."""
-    host, port = server_urls(servers.world, servers.world.site("paris"))[0].removeprefix("tls://").split(":")
+def greeting(servers: Servers, tls: ssl.SSLContext | None, server: Server = "bus") -> bytes:
+    """What a server of paris says to somebody who knocks with these certificates; nothing if it hangs up."""
+    host, port = server_urls(servers.world, servers.world.site("paris"), server)[0].removeprefix("tls://").split(":")
     said = b""
     with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1) as plain:
         plain.settimeout(1)
@@ -210,22 +210,25 @@ def test_plain_anonymous_and_foreign_clients_and_users_of_other_regions_are_refu
     foreign = context(servers.state, None)
     foreign.load_cert_chain(other / "pki" / "bus-r-emea.crt", other / "pki" / "bus-r-emea.key")
     assert b"PONG" in greeting(servers, context(servers.state, "bus-r-emea"))  # the control
-    for tls in (None, context(servers.state, None), foreign):
-        assert greeting(servers, tls) == b""
-    for user in ("mesh-paris", "bus-r-apac", "bus-x-apac"):
-        said = greeting(servers, context(servers.state, user))
-        assert b"PONG" not in said
-        assert b"Authorization Violation" in said
+    assert b"PONG" in greeting(servers, context(servers.state, "bus-x-emea"), "border")
+    strangers: tuple[tuple[Server, str], ...] = (("bus", "bus-x-emea"), ("border", "bus-r-emea"))
+    for server, own in strangers:
+        for tls in (None, context(servers.state, None), foreign):
+            assert greeting(servers, tls, server) == b""
+        for user in ("mesh-paris", "bus-r-apac", "bus-x-apac", own):
+            said = greeting(servers, context(servers.state, user), server)
+            assert b"PONG" not in said
+            assert b"Authorization Violation" in said
 
 
-def server_greeting(servers: Servers, port: int, certificate: str, kind: str) -> bytes:
+def server_greeting(servers: Servers, port: int, certificate: str, cluster: str) -> bytes:
     """What the server of paris says to somebody who knocks as another server."""
     address = site_address(servers.world, servers.world.site("paris"))
     said = b""
     with contextlib.suppress(OSError), socket.create_connection((address, port), 1) as plain:
         plain.settimeout(1)
         with context(servers.state, certificate).wrap_socket(plain, server_hostname=address) as stream:
-            name = {"cluster": "emea"} if kind == "route" else {"gateway": "apac"}
+            name = {"cluster": cluster}
             stream.sendall(
                 b"CONNECT " + json.dumps({"verbose": False, "name": "intruder", **name}).encode() + b"\r\nPING\r\n"
             )
@@ -235,29 +238,29 @@ def server_greeting(servers: Servers, port: int, certificate: str, kind: str) ->
 
 
 @pytest.mark.parametrize(
-    ("port", "kind", "certificate", "welcome"),
+    ("port", "cluster", "certificate", "welcome"),
     [
-        (Ports.BUS_ROUTES, "route", "mesh-frankfurt", True),
-        (Ports.BUS_ROUTES, "route", "mesh-singapore", False),
-        (Ports.BUS_ROUTES, "route", "bus-r-emea", False),
-        (Ports.BUS_GATEWAY, "gateway", "bus-x-apac", False),
-        (Ports.BUS_GATEWAY, "gateway", "bus-r-emea", False),
+        (Ports.BUS_ROUTES, "bus-emea", "mesh-frankfurt", True),
+        (Ports.BUS_ROUTES, "bus-emea", "mesh-singapore", False),
+        (Ports.BUS_ROUTES, "bus-emea", "bus-r-emea", False),
+        (Ports.BORDER_ROUTES, "border", "mesh-singapore", True),
+        (Ports.BORDER_ROUTES, "border", "bus-x-apac", False),
+        (Ports.BORDER_ROUTES, "border", "bus-r-emea", False),
     ],
 )
 def test_only_a_node_may_pose_as_a_server(
-    servers: Servers, port: int, kind: str, certificate: str, welcome: bool
+    servers: Servers, port: int, cluster: str, certificate: str, welcome: bool
 ) -> None:
-    refused = b"Authorization Violation" in server_greeting(servers, port, certificate, kind)
+    refused = b"Authorization Violation" in server_greeting(servers, port, certificate, cluster)
     assert refused != welcome
 
 
-def test_region_traffic_never_touches_a_gateway(servers: Servers) -> None:
+def test_region_traffic_never_touches_the_border(servers: Servers) -> None:
     def sent() -> int:
         total = 0
         for site in SITES:
-            gates = servers.varz(site, "gatewayz")
-            for found in (gates["outbound_gateways"] or {}).values():
-                total += found["connection"]["in_msgs"] + found["connection"]["out_msgs"]
+            for found in servers.varz(site, "routez", "border")["routes"]:
+                total += found["in_msgs"] + found["out_msgs"]
         return total
 
     async def scenario() -> None:
@@ -303,4 +306,4 @@ def test_nothing_can_be_stored(servers: Servers, user: str) -> None:
 
     play(scenario())
     for site in SITES:
-        assert servers.varz(site, "jsz").get("disabled") is True
+        assert all(servers.varz(site, "jsz", server).get("disabled") is True for server in SERVERS)

@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 
 from bus_servers import SERVER, make_world
 from moonbow.bus import breaker as breakers
-from moonbow.bus.policy import peers, render_server, server_urls
+from moonbow.bus.policy import SERVERS, Server, peers, render_server, server_urls
 from moonbow.launch.pki import ensure_pki
-from moonbow.world import World, load_world, site_address
+from moonbow.world import World, link_address, load_world, site_address
 
 WORLDS = Path(__file__).parents[2] / "worlds"
 SHIPPED = sorted(WORLDS.glob("*.toml"))
 
 
-def configs(world: World) -> dict[str, str]:
+def configs(world: World, *servers: Server) -> dict[tuple[str, str], str]:
     return {
-        ref.site.name: render_server(world, ref, Path("/state")) for ref in world.sites() if ref.site.kind == "primary"
+        (ref.site.name, server): render_server(world, ref, Path("/state"), server)
+        for ref in world.sites()
+        if ref.site.kind == "primary"
+        for server in servers or SERVERS
     }
 
 
@@ -35,23 +38,30 @@ def test_no_server_can_store_anything(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_regions_account_is_on_its_own_servers_only(path: Path) -> None:
     world = load_world(path)
-    for ref in world.sites():
-        if ref.site.kind == "primary":
-            text = render_server(world, ref, Path("/state"))
-            assert set(re.findall(r"R_(\w+)", text)) == {ref.region}
-            assert not re.search(r"\b(imports|exports)\b", text)
+    for (site, server), text in configs(world).items():
+        region = world.site(site).region
+        assert not re.search(r"\b(imports|exports|gateway)\b", text)
+        assert re.findall(r"^  (\w+) \{ users", text, re.M) == [f"R_{region}" if server == "bus" else "X"]
+        assert set(re.findall(r"R_(\w+)", text)) <= {region}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_a_sealed_region_has_no_gateway_and_is_nobodys_peer(path: Path) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+def test_only_the_border_of_an_open_region_is_joined_to_others(path: Path, server: Server) -> None:
     world = load_world(path)
     sealed = {name for name, region in world.regions.items() if region.sealed}
-    for ref in world.sites():
-        if ref.site.kind == "primary":
-            text = render_server(world, ref, Path("/state"))
-            assert ("gateway {" in text) == (ref.region not in sealed)
-            assert not sealed & set(re.findall(r"\{ name: (\w+), urls", text))
-            assert not sealed & set(peers(world, ref.region))
+    names = {ref.site.name: ref.region for ref in world.sites() if ref.site.kind == "primary"}
+    addressed = {link_address(world, world.site(a), world.site(b)): (a, b) for a in names for b in names if a != b} | {
+        found.site.address: ("", found.site.name) for found in world.sites() if found.site.address
+    }
+    for (site, _), text in configs(world, server).items():
+        crosses = server == "border" and names[site] not in sealed
+        wanted = {name for name, r in names.items() if r == names[site] or (crosses and r not in sealed)} - {site}
+        found = [addressed[address] for address in re.findall(r"tls://([0-9.]+):", text)]
+        assert {dest for _, dest in found} == wanted
+        assert {source for source, _ in found} <= {site, ""}
+        assert f'user: "node.{"" if crosses else names[site] + "."}bus.moonbow"' in text
+        assert not sealed & set(peers(world, names[site]))
     assert all(peers(world, name) == () for name in sealed)
 
 
@@ -72,17 +82,19 @@ def test_every_port_asks_for_a_certificate() -> None:
 def test_a_process_prefers_its_own_sites_server() -> None:
     world = make_world()
     ref = world.site("frankfurt")
-    assert server_urls(world, ref)[0] == f"tls://{site_address(world, ref)}:4222"
-    assert len(server_urls(world, ref)) == 3
+    for server, port in zip(SERVERS, (4222, 4223), strict=True):
+        assert server_urls(world, ref, server)[0] == f"tls://{site_address(world, ref)}:{port}"
+        assert len(server_urls(world, ref, server)) == 3
 
 
 @pytest.mark.engines
 @pytest.mark.parametrize("site", ["paris", "singapore", "shanghai"])
-def test_the_real_server_accepts_the_configuration(tmp_path: Path, site: str) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_real_server_accepts_the_configuration(tmp_path: Path, site: str, server: Server) -> None:
     world = make_world()
     ensure_pki(world, tmp_path)
     path = tmp_path / "nats.conf"
-    path.write_text(render_server(world, world.site(site), tmp_path))
+    path.write_text(render_server(world, world.site(site), tmp_path, server))
     checked = subprocess.run([SERVER, "-t", "-c", path], capture_output=True, text=True, timeout=10)
     assert checked.returncode == 0, checked.stderr
 

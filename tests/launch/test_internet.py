@@ -163,8 +163,8 @@ def test_garbage_is_no_answer() -> None:
 def test_a_link_leads_to_the_site_and_comes_from_the_other(tmp_path: Path) -> None:
     async def main() -> None:
         link, home = link_address(WORLD, PARIS, TOKYO), site_address(WORLD, TOKYO)
-        async with _named(home, Ports.BUS_GATEWAY, "tokyo"), _internet(tmp_path):
-            assert await _hear(link, Ports.BUS_GATEWAY) == f"tokyo {site_address(WORLD, PARIS)}"
+        async with _named(home, Ports.BORDER_ROUTES, "tokyo"), _internet(tmp_path):
+            assert await _hear(link, Ports.BORDER_ROUTES) == f"tokyo {site_address(WORLD, PARIS)}"
             with pytest.raises(ConnectionRefusedError):
                 await _hear(link, Ports.BUS_ROUTES)  # routes join sites of one region only
 
@@ -176,9 +176,9 @@ def test_regions_are_parted_and_joined(tmp_path: Path) -> None:
         to_tokyo, to_paris = link_address(WORLD, PARIS, TOKYO), link_address(WORLD, TOKYO, PARIS)
         async with AsyncExitStack() as stack:
             for ref in (PARIS, TOKYO):
-                await stack.enter_async_context(_named(site_address(WORLD, ref), Ports.BUS_GATEWAY, ref.site.name))
+                await stack.enter_async_context(_named(site_address(WORLD, ref), Ports.BORDER_ROUTES, ref.site.name))
             internet = await stack.enter_async_context(_internet(tmp_path))
-            standing, writer = await asyncio.open_connection(to_tokyo, Ports.BUS_GATEWAY)
+            standing, writer = await asyncio.open_connection(to_tokyo, Ports.BORDER_ROUTES)
             await standing.readline()
 
             async def tell(**request: object) -> dict[str, object]:
@@ -191,10 +191,10 @@ def test_regions_are_parted_and_joined(tmp_path: Path) -> None:
             writer.close()
             for link in (to_tokyo, to_paris):
                 with pytest.raises(ConnectionRefusedError):
-                    await _hear(link, Ports.BUS_GATEWAY)
+                    await _hear(link, Ports.BORDER_ROUTES)
             assert len((await tell(op="show"))["cuts"]) == 6  # type: ignore[arg-type]
             await tell(op="heal", a="paris", b="tokyo")
-            assert await _hear(to_tokyo, Ports.BUS_GATEWAY) != ""
+            assert await _hear(to_tokyo, Ports.BORDER_ROUTES) != ""
             await tell(op="heal")
             assert (await tell(op="show"))["cuts"] == []
 
@@ -211,9 +211,9 @@ async def _is_reset(reader: asyncio.StreamReader) -> bool:
 def test_a_black_hole_is_silent_and_heals(tmp_path: Path) -> None:
     async def main() -> None:
         link = link_address(WORLD, PARIS, TOKYO)
-        async with _named(site_address(WORLD, TOKYO), Ports.BUS_GATEWAY, "tokyo"), _internet(tmp_path) as internet:
+        async with _named(site_address(WORLD, TOKYO), Ports.BORDER_ROUTES, "tokyo"), _internet(tmp_path) as internet:
             await asyncio.to_thread(ask, internet.socket, {"op": "cut", "a": "paris", "b": "tokyo", "black_hole": True})
-            reader, writer = await asyncio.open_connection(link, Ports.BUS_GATEWAY)
+            reader, writer = await asyncio.open_connection(link, Ports.BORDER_ROUTES)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await reader.readline()

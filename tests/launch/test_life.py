@@ -165,14 +165,14 @@ def test_a_lost_gateway_comes_back_by_itself(state: Path, number: signal.Signals
 
 def test_cut_and_heal_are_seen_at_the_link(state: Path, world: World) -> None:
     link = link_address(world, world.site("paris"), world.site("tokyo"))
-    assert listens(link, Ports.BUS_GATEWAY)
+    assert listens(link, Ports.BORDER_ROUTES)
     said = moonbow("cut", "emea", "tokyo", "--state", str(state)).stdout
     assert "paris ↔ tokyo is cut" in said
     assert "frankfurt ↔ tokyo is cut" in said
-    assert not listens(link, Ports.BUS_GATEWAY)
+    assert not listens(link, Ports.BORDER_ROUTES)
     assert "paris ↔ tokyo: cut" in moonbow("status", "--state", str(state)).stdout
     assert "paris ↔ tokyo is open again" in moonbow("heal", "--state", str(state)).stdout
-    assert listens(link, Ports.BUS_GATEWAY)
+    assert listens(link, Ports.BORDER_ROUTES)
 
 
 def test_a_drained_site_gets_nobody_and_comes_back(state: Path, world: World) -> None:

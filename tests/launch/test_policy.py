@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonbow.base.errors import ConfigError
+from moonbow.bus.policy import SERVERS, neighbours
 from moonbow.launch.links import pairs_between, plan_links, sites_called
 from moonbow.launch.policy import (
     BACKOFF_MAX_S,
@@ -26,7 +27,7 @@ from moonbow.launch.policy import (
     note_probe,
     plan_processes,
 )
-from moonbow.world import Ports, World, load_world
+from moonbow.world import Ports, World, link_address, load_world
 
 ENGINES = Engines("python", "nats-server", lambda door: ("envoy", str(door.number)))
 WORLDS = [load_world(path) for path in sorted(Path("worlds").glob("*.toml"))]
@@ -36,10 +37,10 @@ PLANET = next(world for world in WORLDS if world.name == "planet")
 
 def test_the_default_world_runs_these() -> None:
     keys = [spec.key for spec in plan_processes(LAPTOP, Path("s"), ENGINES)]
-    paris = ["paris/bus", "paris/door0", "paris/door1", "paris/gateway0"]
-    assert keys[:6] == ["director", "internet", *paris]
+    paris = ["paris/bus", "paris/border", "paris/door0", "paris/door1", "paris/gateway0"]
+    assert keys[:7] == ["director", "internet", *paris]
     assert [key for key in keys if key.startswith("capetown/")] == ["capetown/door0"]
-    assert len(keys) == 2 + 4 * 4 + 1
+    assert len(keys) == 2 + 4 * 5 + 1
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
@@ -59,9 +60,10 @@ def test_a_link_joins_only_those_who_may_talk() -> None:
         assert PLANET.site(link.dest).site.kind == "primary"
         if link.listen[1] == Ports.BUS_ROUTES:
             assert source == dest
-        if link.listen[1] == Ports.BUS_GATEWAY:
-            assert source != dest
     listens = [link.listen for link in plan_links(PLANET)]
+    for src in PLANET.sites():
+        for dst in neighbours(PLANET, src) if src.site.kind == "primary" else ():
+            assert (link_address(PLANET, src, dst), Ports.BORDER_ROUTES) in listens
     assert len(set(listens)) == len(listens)
 
 
@@ -127,4 +129,5 @@ def test_a_gateway_waits_for_its_bus_but_not_for_one_taken_away() -> None:
     gateway = next(spec for spec in plan_processes(LAPTOP, Path("s"), ENGINES) if spec.name == "gateway0")
     expected: dict[State, bool] = {"waiting": False, "starting": False, "backing off": False, "ready": True}
     expected |= {"alive": True, "killed": True}
-    assert {state: may_start(gateway, {"paris/bus": state}) for state in expected} == expected
+    for server in SERVERS:
+        assert {state: may_start(gateway, {f"paris/{server}": state}) for state in expected} == expected

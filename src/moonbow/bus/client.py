@@ -23,7 +23,7 @@ from . import breaker as breakers
 from .answers import OK, decode_answer, encode_problem
 from .connection import Connection, Handler
 from .metrics import BREAKER_VALUE, Metrics
-from .policy import PAYLOAD_BYTES_MAX, peers, server_urls, user_files
+from .policy import PAYLOAD_BYTES_MAX, Server, peers, server_urls, user_files
 
 log = logging.getLogger("moonbow.bus")
 
@@ -35,6 +35,7 @@ BEAT = "beat"
 PING_OP = "bus.ping"
 SERVING_MAX = 512  # requests of other regions served at one time by one process
 SERVE_S_MAX = 5.0
+AGAIN_S = 0.1  # until a request that nobody took is sent once more
 REQUESTS_MAX = 4_096  # of this process, on their way at one time
 
 
@@ -45,7 +46,7 @@ class Bus:
         self.region = ref.region
         self.registry = registry
         self._metrics = Metrics(registry)
-        self._r = Connection("R", self._metrics, self._report)
+        self._r = Connection("R", self._metrics, self._report, echo=False)
         self._x = Connection("X", self._metrics, self._report)
         now = time.monotonic()
         self._breakers = {region: breakers.Breaker(heard_at=now) for region in peers(world, ref.region)}
@@ -59,11 +60,12 @@ class Bus:
     async def connect(
         cls, world: World, state: Path, ref: SiteRef, name: str, registry: CollectorRegistry | None = None
     ) -> Bus:
-        """Connect to the site's own server, or a sister's; `Unavailable("bus_down")` if none answers in 10 s."""
+        """Connect to the site's own servers, or a sister's; `Unavailable("bus_down")` if none answers in 10 s."""
         bus = cls(world, ref, registry or CollectorRegistry())
-        urls = server_urls(world, ref)
+        ways: tuple[tuple[Connection, Server, str], ...] = ((bus._r, "bus", "r"), (bus._x, "border", "x"))
         try:
-            for connection, account in ((bus._r, "r"), (bus._x, "x")):
+            for connection, server, account in ways:
+                urls = server_urls(world, ref, server)
                 await connection.open(urls, user_files(state, ref.region, account), name, ref.region)
             await bus._x.listen(subjects.shared("*", BEAT), bus._on_beat)
         except BaseException:
@@ -78,7 +80,7 @@ class Bus:
         return self._r.connected and self._x.connected
 
     async def publish_region(self, subject: str, payload: bytes) -> None:
-        """To everybody in this region who listens; nobody else can."""
+        """To everybody else in this region who listens; nobody outside it can, and not this bus itself."""
         await self._r.publish(subject, payload)
 
     async def listen_region(self, subject: str, handler: Handler, queue: str = "") -> None:
@@ -150,8 +152,15 @@ class Bus:
         await self._x.close()
 
     async def _ask(self, region: str, op: str, payload: bytes, timeout_s: float) -> bytes:
+        subject = subjects.rpc(region, self.region, op)
         try:
-            frame = await self._x.request(subjects.rpc(region, self.region, op), payload, timeout_s)
+            try:
+                frame = await self._x.request(subject, payload, timeout_s)
+            except NoRespondersError:  # those who answer may be about to say that they do, or to leave to a sister
+                if timeout_s <= AGAIN_S:
+                    raise
+                await asyncio.sleep(AGAIN_S)
+                frame = await self._x.request(subject, payload, timeout_s - AGAIN_S)
         except (NatsError, TimeoutError) as error:
             self._note(region, breakers.failed)
             raise self._unreachable(region, "none" if isinstance(error, NoRespondersError) else "timeout") from error

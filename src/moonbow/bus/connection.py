@@ -70,10 +70,10 @@ class AbruptTransport(TcpTransport):
 
 
 class Connection:
-    """A connection as the bus user of one account."""
+    """A connection as the bus user of one account.  Without `echo` it does not hear what it says itself."""
 
-    def __init__(self, account: str, metrics: Metrics, trouble: Callable[[str], None]) -> None:
-        self.account, self._metrics, self._trouble = account, metrics, trouble
+    def __init__(self, account: str, metrics: Metrics, trouble: Callable[[str], None], echo: bool = True) -> None:
+        self.account, self._metrics, self._trouble, self._echo = account, metrics, trouble, echo
         self._client = Client()
         self._gathering: asyncio.TimerHandle | None = None
         self._listening: list[tuple[str, Callable[[Msg], Awaitable[None]], str]] = []
@@ -102,6 +102,7 @@ class Connection:
                 max_reconnect_attempts=-1, reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
                 connect_timeout=CONNECT_S, ping_interval=PING_S, max_outstanding_pings=2,
                 pending_size=OUT_BYTES_MAX, inbox_prefix=f"_INBOX.{region}",
+                no_echo=not self._echo,
                 reconnect_to_server_handler=self._choose,
                 error_cb=self._on_error, reconnected_cb=self._on_reconnected, closed_cb=self._on_closed,
             )  # fmt: skip

@@ -49,8 +49,8 @@ def _between(world: World, source: SiteRef, dest: SiteRef) -> Iterable[Link]:
     doors = tuple((door_address(world, dest, number), Ports.MESH) for number in range(dest.site.doors))
     ways = [(Ports.MESH, doors)]
     if source.site.kind == "primary":
-        bus = Ports.BUS_ROUTES if same_region else Ports.BUS_GATEWAY
-        ways.append((bus, ((home, bus),)))
+        buses = (Ports.BUS_ROUTES, Ports.BORDER_ROUTES) if same_region else (Ports.BORDER_ROUTES,)
+        ways += ((port, ((home, port),)) for port in buses)
     for port, targets in ways:
         yield Link(source.site.name, dest.site.name, (listen, port), targets, bind=site_address(world, source))
 

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from moonbow.balancer.listeners import metrics_address
 from moonbow.balancer.model import Door
+from moonbow.bus.policy import SERVERS, Server
 from moonbow.world import Ports, SiteRef, World, door_address, site_address, world_address
 
 from .links import place_address, plan_links
@@ -84,7 +85,7 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
     specs = [_director(world, state, engines), _internet(world, state, engines)]
     for ref in world.sites():
         if ref.site.kind == "primary":
-            specs.append(_bus(world, ref, state, engines))
+            specs += (_bus(world, ref, state, engines, server) for server in SERVERS)
         if ref.site.kind != "witness":
             specs += (_door(world, ref, state, number, engines) for number in range(ref.site.doors))
         if ref.site.kind == "primary":
@@ -125,19 +126,18 @@ def _internet(world: World, state: Path, engines: Engines) -> Spec:
     )
 
 
-def _bus(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
+def _bus(world: World, ref: SiteRef, state: Path, engines: Engines, server: Server) -> Spec:
     host = site_address(world, ref)
-    ports = [Ports.BUS, Ports.BUS_ROUTES, Ports.BUS_MONITOR]
-    if not world.regions[ref.region].sealed:
-        ports.append(Ports.BUS_GATEWAY)
+    border = (Ports.BORDER, Ports.BORDER_MONITOR, Ports.BORDER_ROUTES)
+    client, monitor, others = border if server == "border" else (Ports.BUS, Ports.BUS_MONITOR, Ports.BUS_ROUTES)
     folder = state / "sites" / ref.site.name
     return Spec(
         ref.site.name,
-        "bus",
-        (engines.nats_server, "-c", str(folder / "bus" / "nats.conf")),
-        Probe("http", host, Ports.BUS_MONITOR, "/healthz"),
-        folder / "logs" / "bus.log",
-        listens=tuple(Listener("tcp", host, port) for port in ports),
+        server,
+        (engines.nats_server, "-c", str(folder / server / "nats.conf")),
+        Probe("http", host, monitor, "/healthz"),
+        folder / "logs" / f"{server}.log",
+        listens=tuple(Listener("tcp", host, port) for port in (client, others, monitor)),
         env=(("TZ", "UTC"),),  # it writes lines of its own, without a zone
     )
 
@@ -166,7 +166,7 @@ def _gateway(world: World, ref: SiteRef, state: Path, number: int, engines: Engi
         _module(engines, "moonbow.gateway", state, "--site", site, "--number", str(number)),
         Probe("http", host, rest, "/healthz"),
         state / "sites" / site / "logs" / f"gateway{number}.jsonl",
-        after=(f"{site}/bus",),
+        after=tuple(f"{site}/{server}" for server in SERVERS),
         listens=(Listener("tcp", host, rest), Listener("tcp", host, stream)),
         serves_people=True,
     )

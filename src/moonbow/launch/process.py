@@ -18,7 +18,7 @@ from pathlib import Path
 from moonbow.balancer.process import Balancer
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
-from moonbow.bus.policy import render_server
+from moonbow.bus.policy import SERVERS, render_server
 from moonbow.world import SiteRef, World, load_world
 
 from .census import ask_people, describe_process
@@ -227,9 +227,10 @@ def _prepare(world: World, world_file: Path, state: Path) -> list[Balancer]:
     balancers = []
     for ref in world.sites():
         if ref.site.kind == "primary":
-            folder = state / "sites" / ref.site.name / "bus"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            write_private(folder / "nats.conf", render_server(world, ref, state).encode())
+            for server in SERVERS:
+                folder = state / "sites" / ref.site.name / server
+                folder.mkdir(mode=0o700, exist_ok=True)
+                write_private(folder / "nats.conf", render_server(world, ref, state, server).encode())
         if ref.site.kind != "witness":
             balancers.append(Balancer(world, ref, state))
             balancers[-1].write_all()

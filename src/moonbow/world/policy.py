@@ -26,8 +26,10 @@ class Ports:
     DOOR_METRICS = 9901
     BUS = 4222
     BUS_ROUTES = 6222
-    BUS_GATEWAY = 7222
     BUS_MONITOR = 8222
+    BORDER = 4223
+    BORDER_ROUTES = 7222
+    BORDER_MONITOR = 8223
     REST = 7100  # + number of the gateway
     STREAM = 7200  # + number of the gateway
     DNS = 5300
@@ -54,7 +56,7 @@ def world_address(world: World) -> str:
 def link_address(world: World, src: SiteRef, dst: SiteRef) -> str:
     """Where, on one machine, the sites of `src`'s side dial `dst`, so that the link between the two can be cut.
 
-    Same ports as at `dst`: bus routes, bus gateway, mesh.  127.<world>.<128 + number of src>.<1 + number of dst>.
+    Same ports as at `dst`: routes of bus and border, mesh.  127.<world>.<128 + number of src>.<1 + number of dst>.
     """
     numbers = {ref.site.name: number for number, ref in enumerate(world.sites())}
     return f"127.{10 + 20 * world.slot}.{128 + numbers[src.site.name]}.{1 + numbers[dst.site.name]}"

@@ -1,8 +1,10 @@
-"""Every live event of a region is lost: its bus servers are hung, all of them, while people talk."""
+"""Every live event of a region is lost: its bus and border servers are hung, all of them, while people talk."""
 
 from __future__ import annotations
 
 import asyncio
+
+from moonbow.bus.policy import SERVERS
 
 from .. import laws
 from ..drill import Drill
@@ -25,7 +27,7 @@ async def play(drill: Drill) -> None:
         end = began + lost
         while drill.recorder.now() < end:  # a hung server is replaced by its supervisor: hang the new one too
             sites = drill.stage.primaries(region)
-            servers = [p for p in await drill.stage.processes() if p.name == "bus" and p.site in sites]
+            servers = [p for p in await drill.stage.processes() if p.name in SERVERS and p.site in sites]
             drill.recorder.done(f"hang {', '.join(server.key for server in servers)}")
             with frozen(servers):
                 await asyncio.sleep(min(2.5, max(0.1, end - drill.recorder.now())))
