@@ -123,21 +123,25 @@ def _cluster(name: str, codec: str, options: Json, most: int) -> Json:
         connect_timeout="0.5s",
         per_connection_buffer_limit_bytes=BUFFER_BYTES,
         ignore_health_on_host_removal=True,
-        health_checks=[_probe(codec)],
+        health_checks=[_probe(codec, 2 if name.startswith(("local-", "own-")) else 4)],
         outlier_detection=_ejection(),
         circuit_breakers={"thresholds": [_bounds(most)]},
         typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
     )
 
 
-def _probe(codec: str) -> Json:
+def _probe(codec: str, unused_s: int) -> Json:
+    """Who fails is asked again soon; who is well every 2 s, or `unused_s` as long as no request has used the cluster.
+
+    Without jitter the clusters of a door ask at one moment, which wakes door and gateway once.
+    """
     return {
-        "interval": "1s",
-        "no_traffic_interval": "1s",
+        "interval": "2s",
+        "no_traffic_interval": "0.5s",
+        "no_traffic_healthy_interval": f"{unused_s}s",
         "unhealthy_interval": "0.5s",
         "unhealthy_edge_interval": "0.5s",
         "healthy_edge_interval": "0.5s",
-        "interval_jitter": "0.1s",
         "timeout": "0.5s",
         "unhealthy_threshold": 2,
         "healthy_threshold": 2,

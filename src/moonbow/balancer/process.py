@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
+from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import Unavailable
 from moonbow.base.files import write_private
 from moonbow.world import SiteRef, World
@@ -29,7 +30,7 @@ from .model import Door, Key, Keys, SiteHealth
 from .policy import compile_door, note_silence, plan_writes
 
 LOOK_S = 0.25  # between two looks at files
-ASK_S = 1.0  # between two questions to a door
+ASK_S = 2.0  # between two questions to a door
 TAKEN_S = 0.5  # after which Envoy has read a file renamed in its folder
 
 log = logging.getLogger("moonbow.balancer")
@@ -77,6 +78,7 @@ class Balancer:
         self.keys: Keys = {}
         self.overrides = _Overrides()
         self.troubles: dict[str, str | None] = {}
+        self._seen: dict[Path, tuple[int, int, int] | None] = {}  # each file as it was when it was last read
         self.doors = {
             number: DoorState(Admin(Door(world, ref, number, self.state).admin_socket))
             for number in range(ref.site.doors)
@@ -93,7 +95,7 @@ class Balancer:
         try:
             while True:
                 await self.step()
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(to_next_beat(LOOK_S, asyncio.get_running_loop().time()))
         finally:
             await self.close()
 
@@ -105,9 +107,12 @@ class Balancer:
     async def step(self) -> None:
         """One turn of the loop.  Doors that do not answer keep their files up to date all the same."""
         self._read_files()
-        async with asyncio.TaskGroup() as tasks:
-            for number in self.doors:
-                tasks.create_task(self._turn(number))
+        now = asyncio.get_running_loop().time()
+        due = [number for number, found in self.doors.items() if now >= found.ask_at_s or self._is_stale(found)]
+        if due:
+            async with asyncio.TaskGroup() as tasks:
+                for number in due:
+                    tasks.create_task(self._turn(number))
 
     async def _turn(self, number: int) -> None:
         found, now = self.doors[number], asyncio.get_running_loop().time()
@@ -130,13 +135,19 @@ class Balancer:
         self.keys = self._read(self.folder / "jwks.json", dict[str, tuple[Key, ...]], self.keys, self.keys)
 
     def _read(self, path: Path, kind: type[T], last: T, absent: T) -> T:
+        seen = None
         try:
+            status = path.stat()
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if self._seen.get(path) == seen:
+                return last
             found = msgspec.json.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
             found = absent
         except (OSError, msgspec.DecodeError) as error:
             self._tell(path.name, f"cannot be read, the last good word stands: {error}")
             return last
+        self._seen[path] = seen
         self._tell(path.name, None)
         return found
 
@@ -148,7 +159,7 @@ class Balancer:
 
     async def _listen(self, found: DoorState) -> None:
         """Which regions this door reaches, by its own health checks."""
-        stats = await found.admin.stats(r"^(server\.live|cluster\.region-[a-z0-9]+\.membership_healthy)$")
+        stats = await found.admin.stats(r"^(server\.live|cluster\.region-[a-z0-9]+\.membership_healthy)$", "Gauges")
         if not stats.get("server.live"):
             return
         door = Door(self.world, self.ref, 0, self.state)
@@ -159,12 +170,19 @@ class Balancer:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         found.silent_since = note_silence(found.silent_since, reached, now)
 
+    def _health(self, found: DoorState) -> SiteHealth:
+        return SiteHealth(self.overrides.drain, self.overrides.down, found.silent_since)
+
+    def _is_stale(self, found: DoorState) -> bool:
+        """Whether what a door's files are made from has changed since they were."""
+        return found.compiled_from != (self.world, self._health(found), self.keys)
+
     def _write(self, number: int) -> tuple[str, ...]:
         """Write what changed of one door's files; their names."""
         found = self.doors[number]
-        health = SiteHealth(self.overrides.drain, self.overrides.down, found.silent_since)
-        if found.compiled_from == (self.world, health, self.keys):
+        if not self._is_stale(found):
             return ()
+        health = self._health(found)
         files = compile_door(self.world, self.ref, number, health, self.keys, self.state)
         wanted = {name: json.dumps(content, separators=(",", ":")).encode() for name, content in files.items()}
         folder = self.folder / f"door{number}"
@@ -182,7 +200,7 @@ class Balancer:
         found = self.doors[number]
         await asyncio.sleep(TAKEN_S)
         try:
-            rejected = await found.admin.stats(REJECTED)
+            rejected = await found.admin.stats(REJECTED, "Counters")
         except Unavailable:
             return
         worse = {name: count for name, count in rejected.items() if count > found.rejected.get(name, 0)}

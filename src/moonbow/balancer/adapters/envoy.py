@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import Any, Literal
+from urllib.parse import quote
 
 from moonbow.balancer.model import DRAIN_S, Door
 from moonbow.base.errors import ConfigError, Unavailable
+from moonbow.base.line import Line
 
 REJECTED = r"(update_rejected|update_failure|config_fail)$"  # counters of files that Envoy did not take
 ADMIN_S = 1.0  # for one question to the administration
@@ -43,23 +44,35 @@ class Admin:
     """Envoy's administration of one door.  Each question has a time limit; `Unavailable` if it does not answer."""
 
     def __init__(self, socket: Path) -> None:
-        transport = httpx.AsyncHTTPTransport(uds=str(socket))
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://envoy", timeout=ADMIN_S)
+        self._socket = str(socket)
+        self._line: Line | None = None
 
-    async def stats(self, pattern: str) -> dict[str, int]:
-        """Counters and gauges whose names match the regular expression `pattern`."""
-        answer = await self._get("/stats", {"filter": pattern, "format": "json"})
+    async def stats(self, pattern: str, kind: Literal["All", "Counters", "Gauges"] = "All") -> dict[str, int]:
+        """Statistics of a kind whose names match the regular expression `pattern`; Envoy looks at each of the kind."""
+        answer = await self._get(f"/stats?format=json&type={kind}&filter={quote(pattern)}")
         return {one["name"]: one["value"] for one in answer["stats"] if "name" in one}
 
-    async def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+    async def _get(self, target: str) -> dict[str, Any]:
         try:
-            answer = await self._client.get(path, params=query)
-            answer.raise_for_status()
-            found: dict[str, Any] = json.loads(answer.content)
-        except (httpx.HTTPError, OSError, ValueError) as error:
+            async with asyncio.timeout(ADMIN_S):
+                line = self._line = await self._connect()
+                status, body = await line.ask(f"GET {target} HTTP/1.1\r\nhost: envoy\r\n\r\n".encode())
+            if status != 200:
+                raise ValueError(f"it says {status}")
+            found: dict[str, Any] = json.loads(body)
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            await self.close()
             raise Unavailable("door_silent", f"Envoy's administration does not answer: {error}") from error
         return found
 
+    async def _connect(self) -> Line:
+        if self._line is not None and not self._line.lost.is_set():
+            return self._line
+        _, line = await asyncio.get_running_loop().create_unix_connection(Line, self._socket)
+        return line
+
     async def close(self) -> None:
         """Give the connection back."""
-        await self._client.aclose()
+        if self._line is not None:
+            self._line.abort()
+            self._line = None
