@@ -13,8 +13,11 @@ from moonbow.bus.policy import SERVERS, neighbours
 from moonbow.launch.links import pairs_between, plan_links, sites_called
 from moonbow.launch.policy import (
     BACKOFF_MAX_S,
+    DOUBT_INTERVAL_S,
     GOOD_CONDUCT_S,
     MISSED_MAX,
+    PROBE_INTERVAL_S,
+    START_INTERVAL_S,
     START_S,
     Engines,
     Health,
@@ -26,6 +29,7 @@ from moonbow.launch.policy import (
     may_start,
     note_probe,
     plan_processes,
+    probe_interval_s,
 )
 from moonbow.world import Ports, World, link_address, load_world
 
@@ -85,6 +89,16 @@ def test_three_missed_probes_in_a_row_are_a_hang_and_not_one_less() -> None:
         assert not judge(record, 1.0 + missed).replace
     assert not judge(note_probe(record, "alive", 9.0), 9.0).replace
     assert judge(note_probe(record, "silent", 9.0), 9.0).replace
+
+
+def test_who_is_well_is_asked_seldom() -> None:
+    record = Record(0.0)
+    assert probe_interval_s(record) == START_INTERVAL_S
+    record = note_probe(record, "ready", 1.0)
+    assert probe_interval_s(record) == PROBE_INTERVAL_S
+    for health in ("alive", "silent"):
+        assert probe_interval_s(note_probe(record, health, 2.0)) == DOUBT_INTERVAL_S
+        assert probe_interval_s(note_probe(note_probe(record, health, 2.0), "ready", 3.0)) == PROBE_INTERVAL_S
 
 
 def test_a_miss_of_a_late_prober_does_not_count() -> None:

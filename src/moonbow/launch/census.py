@@ -29,7 +29,7 @@ async def ask_people(keeper: Keeper) -> GatewayStatus | None:
         async with asyncio.timeout(STATUS_S):
             _, body = await get(keeper.spec.probe.host, keeper.spec.probe.port, "/status")
         return msgspec.json.decode(body, type=GatewayStatus)
-    except (OSError, EOFError, ValueError, msgspec.DecodeError):
+    except (OSError, ValueError, msgspec.DecodeError):
         return None
 
 

@@ -19,7 +19,9 @@ from moonbow.world import Ports, SiteRef, World, door_address, site_address, wor
 
 from .links import place_address, plan_links
 
-PROBE_INTERVAL_S = 1.0
+PROBE_INTERVAL_S = 2.0  # of a process that is well; each look wakes it, and an idle world is made of wake-ups
+DOUBT_INTERVAL_S = 0.25  # of one that is not, or missed its last probe
+START_INTERVAL_S = 0.03  # of one that has not been ready yet
 PROBE_S = 1.0  # to answer one probe
 MISSED_MAX = 3  # probes in a row before a process counts as hung
 START_S = 60.0  # to become ready for the first time
@@ -138,7 +140,8 @@ def _bus(world: World, ref: SiteRef, state: Path, engines: Engines, server: Serv
         Probe("http", host, monitor, "/healthz"),
         folder / "logs" / f"{server}.log",
         listens=tuple(Listener("tcp", host, port) for port in (client, others, monitor)),
-        env=(("TZ", "UTC"),),  # it writes lines of its own, without a zone
+        # It writes lines of its own, without a zone; and the servers of one machine need a core each, not all of them.
+        env=(("TZ", "UTC"), ("GOMAXPROCS", "1")),
     )
 
 
@@ -185,6 +188,7 @@ class Record(NamedTuple):
 
     started_at: float
     ready_at: float | None = None  # first time it was ready
+    ready: bool = False  # by its last answer
     missed: int = 0  # probes in a row without answer
     failures: int = 0  # in a row, each without good conduct in between
 
@@ -201,7 +205,14 @@ def note_probe(record: Record, health: Health, now: float, took_s: float = 0.0) 
     if health == "silent":
         return record if took_s > PROBE_S + LATE_S else record._replace(missed=record.missed + 1)
     ready_at = now if record.ready_at is None and health == "ready" else record.ready_at
-    return record._replace(missed=0, ready_at=ready_at)
+    return record._replace(missed=0, ready_at=ready_at, ready=health == "ready")
+
+
+def probe_interval_s(record: Record) -> float:
+    """How often to ask a process: seldom when it is well, and a hung one is found in 3.5 to 5.5 s."""
+    if record.ready_at is None:
+        return START_INTERVAL_S
+    return DOUBT_INTERVAL_S if record.missed or not record.ready else PROBE_INTERVAL_S
 
 
 def judge(record: Record, now: float, silent_ratio: float = 0.0) -> Verdict:

@@ -10,26 +10,46 @@ import dns.message
 import dns.rdatatype
 import msgspec
 
+from moonbow.base.line import Line
+
 from .control import connect_with_short_name
 from .policy import PROBE_S, Health, Probe
 
-ANSWER_BYTES_MAX = 262_144
 
+class Prober:
+    """Asks one process over and over, over HTTP on a connection that is kept between probes."""
 
-async def ask_health(probe: Probe, within_s: float = PROBE_S) -> Health:
-    """The answer of the process behind `probe`; `silent` if none comes in time."""
-    try:
-        async with asyncio.timeout(within_s):
-            match probe.kind:
-                case "http":
-                    status, _ = await get(probe.host, probe.port, probe.path)
-                    return "ready" if status == 200 else "alive"
-                case "dns":
-                    return await _ask_dns(probe)
-                case "unix":
-                    return await _ask_line(probe)
-    except (OSError, ValueError, EOFError):  # refused, reset, timed out (TimeoutError is an OSError), not HTTP
-        return "silent"
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._line: Line | None = None
+
+    async def ask(self, within_s: float = PROBE_S) -> Health:
+        """The answer of the process; `silent` if none comes in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                match self._probe.kind:
+                    case "http":
+                        return await self._ask_http()
+                    case "dns":
+                        return await _ask_dns(self._probe)
+                    case "unix":
+                        return await _ask_line(self._probe)
+        except (OSError, ValueError):  # refused, reset, timed out (TimeoutError is an OSError), not HTTP
+            self.close()
+            return "silent"
+
+    async def _ask_http(self) -> Health:
+        host, port = self._probe.host, self._probe.port
+        if self._line is None or self._line.lost.is_set():
+            self._line = await _connect(host, port)
+        status, _ = await self._line.ask(_request(host, port, self._probe.path))
+        return "ready" if status == 200 else "alive"
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._line is not None:
+            self._line.abort()
+            self._line = None
 
 
 async def get(
@@ -37,24 +57,23 @@ async def get(
 ) -> tuple[int, bytes]:
     """Status and body of one HTTP GET, over TLS to `name` if there is a `trust`; the caller sets the time.
 
-    OSError, EOFError or ValueError if it fails.
+    OSError or ValueError if it fails.
     """
-    reader, writer = await asyncio.open_connection(host, port, ssl=trust, server_hostname=name)
+    line = await _connect(host, port, trust, name)
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {name or host}:{port}\r\nConnection: close\r\n\r\n".encode())
-        status = int((await reader.readline()).split(b" ", 2)[1])
-        length = None
-        while (line := await reader.readline()) not in (b"\r\n", b""):
-            field, _, value = line.partition(b":")
-            if field.strip().lower() == b"content-length":
-                length = int(value)
-        size = ANSWER_BYTES_MAX if length is None else min(length, ANSWER_BYTES_MAX)
-        body = await reader.readexactly(size) if length is not None else await reader.read(size)
-        return status, body
-    except IndexError:
-        raise EOFError("the connection was closed before an answer") from None
+        return await line.ask(_request(name or host, port, path))
     finally:
-        writer.close()
+        line.abort()
+
+
+async def _connect(host: str, port: int, trust: ssl.SSLContext | None = None, name: str | None = None) -> Line:
+    loop = asyncio.get_running_loop()
+    _, line = await loop.create_connection(Line, host, port, ssl=trust, server_hostname=name)
+    return line
+
+
+def _request(host: str, port: int, path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
 
 
 async def _ask_dns(probe: Probe) -> Health:

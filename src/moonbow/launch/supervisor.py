@@ -1,7 +1,7 @@
 """Keeps the processes of a world running: one keeper task per process, one process group per site.
 
-A keeper starts its process when what it needs is ready, asks for its health every second, kills it when it hangs, waits
-until it is gone, and starts it again after a growing pause.  Killing a site kills its whole group at once.
+A keeper starts its process when what it needs is ready, asks for its health, kills it when it hangs, waits until it is
+gone, and starts it again after a growing pause.  Killing a site kills its whole group at once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import ConfigError
 
 from .child import Child, bound_log, last_lines, start_child
 from .policy import (
-    PROBE_INTERVAL_S,
     TERM_S,
     Change,
     Record,
@@ -29,12 +29,12 @@ from .policy import (
     judge,
     may_start,
     note_probe,
+    probe_interval_s,
 )
-from .probe import ask_health
+from .probe import Prober
 
 LOG_CHECK_S = 5.0
 START_FAILURES_MAX = 4  # in a row, after which waiting for readiness is over
-START_PROBE_S = 0.03  # between probes of a process that is starting
 log = logging.getLogger("moonbow.launch")
 
 
@@ -177,16 +177,14 @@ class Supervisor:
     async def _watch(self, keeper: Keeper, child: Child) -> str:
         """Why the process is gone, and it is gone when this returns."""
         ended = asyncio.create_task(child.wait())
-        probed_s = 0.0  # what the last probe took is part of the interval to the next
+        prober = Prober(keeper.spec.probe)
         try:
             while not ended.done():
-                interval_s = PROBE_INTERVAL_S if keeper.record.ready_at is not None else START_PROBE_S
-                await asyncio.wait({ended}, timeout=max(0.0, interval_s - probed_s))
+                interval_s = probe_interval_s(keeper.record)
+                await asyncio.wait({ended}, timeout=to_next_beat(interval_s, time.monotonic()))
                 if ended.done():
                     break
-                began = time.monotonic()
-                await self._probe(keeper)
-                probed_s = time.monotonic() - began
+                await self._probe(keeper, prober)
                 verdict = judge(keeper.record, time.monotonic(), self._silent_ratio())
                 if verdict.replace and not ended.done():
                     child.send(signal.SIGKILL)
@@ -195,10 +193,11 @@ class Supervisor:
             return await ended
         finally:
             ended.cancel()
+            prober.close()
 
-    async def _probe(self, keeper: Keeper) -> None:
+    async def _probe(self, keeper: Keeper, prober: Prober) -> None:
         began = time.monotonic()
-        health = await ask_health(keeper.spec.probe)
+        health = await prober.ask()
         now = time.monotonic()
         keeper.record = note_probe(keeper.record, health, now, now - began)
         if keeper.record.ready_at is None:
