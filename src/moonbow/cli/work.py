@@ -24,7 +24,7 @@ def explain(
     """Say which doors a client at an address gets, and why."""
     from moonbow.director.explain import explain as explain_address
 
-    explain_address(world_in(state), address, region)
+    explain_address(world_in(state), address, region, state=state)
 
 
 def run_tests(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
@@ -15,15 +16,27 @@ from moonbow.wire.traffic import Explanation, RankedSite, decode_explanation
 from moonbow.world import Ports, World, world_address
 
 from . import addresses
+from .shelf import Shelf
 from .snapshot import explain_address, take_snapshot
 
 ASK_S = 1.0
 ANSWER_BYTES_MAX = 1_048_576
 
 
-def explain(world: World, address: str, region: str | None = None, console: Console | None = None) -> Explanation:
-    """Print the explanation of `address` as a tree, and return it.  `ConfigError` if the question makes no sense."""
-    explanation = ask_director(world, address, region) or work_out(world, address, region)
+def explain(
+    world: World,
+    address: str,
+    region: str | None = None,
+    console: Console | None = None,
+    state: Path | None = None,
+) -> Explanation:
+    """Print the explanation of `address` as a tree, and return it.  `ConfigError` if the question makes no sense.
+
+    Without a running director the map in use in `state` counts, or the installation's own.
+    """
+    explanation = ask_director(world, address, region)
+    if explanation is None:
+        explanation = work_out(world, address, region, Shelf(state).current()[1] if state else None)
     (console or Console()).print(draw(explanation))
     return explanation
 

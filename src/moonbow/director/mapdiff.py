@@ -112,6 +112,19 @@ def diff_maps(world: World, before: Ranges, after: Ranges) -> Diff:
     )
 
 
+def share_regions(world: World, ranges: Ranges) -> dict[str, tuple[float, float]]:
+    """The shares (0..1) of known IPv4 and IPv6 addresses that each region has."""
+    locate, found = _locator(world), {region: [0.0, 0.0] for region in world.regions}
+    for family, bits in enumerate((32, 128)):
+        sizes = dict.fromkeys(world.regions, 0)
+        for start, end, (code, _, rule) in _segments(world, bits, ranges, ranges):
+            sizes[locate(code, rule).region] += end - start if code else 0
+        known = sum(sizes.values())
+        for region, size in sizes.items():
+            found[region][family] = size / known if known else 0.0
+    return {region: (four, six) for region, (four, six) in found.items()}
+
+
 Locate = Callable[[str | None, str | None], Side]
 
 
