@@ -25,6 +25,7 @@ NOW = 1_800_000_000.0
 WORLD = """
 name = "trio"
 domain = "moonbow.localhost"
+operators = ["Ada@lunar.example", "ada@cn.lunar.example"]
 slot = 6
 [regions.emea]
 title = "Europe"

@@ -17,6 +17,7 @@ from moonbow.directory import rpc
 from moonbow.directory.model import Claims, PersonRow
 from moonbow.directory.seed import seed
 from moonbow.directory.throttle import NETWORK_RULE
+from moonbow.directory.tokens import is_operator
 from moonbow.wire.rest import ChangePerson, NewPerson, Session
 from support import eventually_async
 
@@ -51,6 +52,22 @@ def test_everybody_signs_in_at_every_door_and_only_home_believes_the_token(state
                         else:
                             with pytest.raises(Refused, match="token_foreign"):
                                 made.at[other].check(session.access_token)
+
+    play(scenario())
+
+
+def test_an_operator_is_whom_the_world_file_names_and_never_in_a_sealed_region(state: Path) -> None:
+    async def scenario() -> None:
+        async with house(state, *SITES) as made:
+            people = [person for company in made.demo.companies for person in company.people]
+            for person in people:
+                door = next(site for site in SITES if made.at[site].region == person.region)
+                session = await made.sign_in(door, person)
+                for claims in (claims_of(made, door, session), await renewed(made, door, session)):
+                    assert is_operator(claims) == (person.login == "ada@lunar.example")
+
+    async def renewed(made: House, door: str, session: Session) -> Claims:
+        return claims_of(made, door, await made.at[door].refresh(session.refresh_token))
 
     play(scenario())
 

@@ -17,7 +17,7 @@ from moonbow.base.errors import Refused
 from moonbow.directory.cursors import Cursors
 from moonbow.directory.keys import make_key
 from moonbow.directory.model import Claims
-from moonbow.directory.tokens import check_token, decode64, encode64, sign_token
+from moonbow.directory.tokens import check_token, decode64, encode64, is_operator, scope_of, sign_token
 
 NOW = 1_800_000_000.0
 KEY = Ed25519PrivateKey.from_private_bytes(b"\x01" * 32)
@@ -115,3 +115,13 @@ def test_a_cursor_opens_where_it_was_sealed_only(key: tuple[str, str]) -> None:
             here.open(wrong)
     with pytest.raises(Refused, match="cursor_unknown"):
         elsewhere.open(cursor)
+
+
+def test_an_operator_is_a_user_with_one_word_more() -> None:
+    both = replace(scope=scope_of(True))
+    found = check_token(sign_token(KEY, "key_emea_1", both), "emea", KEYS, NOW)
+    assert is_operator(found)
+    assert not is_operator(CLAIMS)
+    assert scope_of(False) == CLAIMS.scope
+    for scope in ("operator", "useroperator", "superuser", ""):
+        assert code_of(sign_token(KEY, "key_emea_1", replace(scope=scope))) == "token_invalid"

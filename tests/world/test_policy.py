@@ -71,6 +71,8 @@ FAULTS = [
     Fault("places[0].network", lambda world: world["places"][0].update(network="192.0.2.1/24")),
     Fault("places[0].port", lambda world: world["places"][0].update(port=80)),
     Fault("places[1].port", lambda world: world["places"][1].update(port=8443)),
+    Fault("operators[1]", lambda world: world.update(operators=["ada@lunar.example", "an operator"])),
+    Fault("operators", lambda world: world.update(operators=[f"person{no}" for no in range(101)])),
     Fault("company.people_max", lambda world: world["company"].update(people_max=0)),
     Fault("director.probe_interval_ms", lambda world: world.update(director={"probe_interval_ms": 100})),
 ]

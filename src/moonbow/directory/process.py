@@ -75,7 +75,9 @@ class Directory:
         login_key = read_login_key(login_key_path(state, ref.region, world.regions[ref.region].sealed))
         passwords = self._passwords = Passwords(self.metrics.verify.observe)
         plane = self.plane = SharedPlane(ref.region, open_regions(world), store.shared, bus, self._wake_up)
-        sessions = self._sessions = Sessions(self._ring, secret, store, bus, self.metrics, now)
+        sealed = world.regions[ref.region].sealed  # whoever steers the world's traffic belongs to an open region
+        operators = frozenset() if sealed else frozenset(map(login_key.hash, world.operators))
+        sessions = self._sessions = Sessions(self._ring, secret, store, bus, self.metrics, now, operators)
         people = self._people = People(ref.region, store, plane, bus, Cursors(secret), now)
         staffing = self._staffing = Staffing(ref.region, login_key, store, plane, sessions, passwords, bus, now)
         sign_in = self._sign_in = SignIn(

@@ -21,7 +21,7 @@ from .model import Claims, PersonRow, Revocation, as_person
 from .ports import Bus, Store
 from .refresh import RefreshToken, decide_turn, first_token, new_family, successor
 from .revocations import Revoked
-from .tokens import SCOPE, check_token, sign_token
+from .tokens import check_token, scope_of, sign_token
 
 FAMILIES_MAX = 50  # sessions of one person; the oldest make room
 CACHE_MAX = 20_000  # checked tokens kept in memory
@@ -41,10 +41,18 @@ class Sessions:
     """One gateway's view of its region's sessions; the store is the truth."""
 
     def __init__(
-        self, ring: KeyRing, secret: bytes, store: Store, bus: Bus, metrics: Metrics, now: Callable[[], float]
+        self,
+        ring: KeyRing,
+        secret: bytes,
+        store: Store,
+        bus: Bus,
+        metrics: Metrics,
+        now: Callable[[], float],
+        operators: frozenset[str] = frozenset(),
     ) -> None:
         self._ring = ring
         self._secret = secret
+        self._operators = operators  # hashes of logins
         self._store = store
         self._bus = bus
         self._metrics = metrics
@@ -99,7 +107,7 @@ class Sessions:
             home=region,
             org=person.company,
             role=person.role,
-            scope=SCOPE,
+            scope=scope_of(person.login_hash in self._operators),
             sid=sid,
             iat=now,
             exp=now + ACCESS_TOKEN_S,

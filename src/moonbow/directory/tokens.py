@@ -19,7 +19,7 @@ from moonbow.base.errors import Refused
 from .model import Claims
 
 TOKEN_CHARS_MAX = 4096
-SCOPE = "user"
+USER, OPERATOR = "user", "operator"
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -65,11 +65,21 @@ def check_token(token: str, region: str, keys: Mapping[str, Ed25519PublicKey], n
         key.verify(proof, signed.encode())
     except InvalidSignature as error:
         raise _invalid() from error
-    if claims.home != region or claims.scope != SCOPE:
+    if claims.home != region or USER not in claims.scope.split(" "):
         raise _invalid()
     if claims.exp <= now:
         raise Refused("token_expired", "this token has ended; renew it", status=401)
     return claims
+
+
+def scope_of(operator: bool) -> str:
+    """What a person may do, as words in a row (RFC 8693, section 4.2): all are users, some operators as well."""
+    return f"{USER} {OPERATOR}" if operator else USER
+
+
+def is_operator(claims: Claims) -> bool:
+    """Whether whoever holds this token may look into the world's traffic."""
+    return OPERATOR in claims.scope.split(" ")
 
 
 def encode64(data: bytes) -> str:

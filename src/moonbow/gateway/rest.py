@@ -21,6 +21,7 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from moonbow.base import limits
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home, is_uuid, new_id, parse_id
+from moonbow.directory.tokens import is_operator
 from moonbow.federation.process import Federation
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer, Post, Result, RoomView, Row, read_body, text_body, title_body
@@ -168,6 +169,7 @@ async def me(claims: Asker, house: TheHouse) -> wire.Me:
         company_name=await house.directory.company_name(claims.org),
         region_title=house.regions[home(claims.sub)],
         served_by=house.served_by,
+        operator=is_operator(claims),
     )
 
 

@@ -70,12 +70,16 @@ class Bootstrap(Value, frozen=True):
 
 
 class Me(Value, frozen=True):
-    """The signed-in person, where their data rests, and who serves them now."""
+    """The signed-in person, where their data rests, and who serves them now.
+
+    An `operator` may look at where the world's traffic goes, under `/v1/operator`.
+    """
 
     person: Person
     company_name: str
     region_title: str
     served_by: Served
+    operator: bool = False
 
 
 class SetPresence(Request, frozen=True):

@@ -101,7 +101,10 @@ class Director(Struct, frozen=True):
 
 
 class World(Struct, frozen=True):
-    """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11)."""
+    """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11).
+
+    `operators` are the logins of those who may look into, and steer, where the world's traffic goes.
+    """
 
     name: str
     domain: str
@@ -112,6 +115,7 @@ class World(Struct, frozen=True):
     places: tuple[Place, ...] = ()
     company: Company = Company()
     director: Director = Director()
+    operators: tuple[str, ...] = ()
     slot: int = 0
 
     def sites(self) -> tuple[SiteRef, ...]:

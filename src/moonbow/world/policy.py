@@ -16,6 +16,7 @@ from .model import Region, SiteRef, World
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _DOMAIN = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 CONTINENTS = frozenset({"AF", "AN", "AS", "EU", "NA", "OC", "SA"})
+OPERATORS_MAX = 100
 
 
 class Ports:
@@ -114,6 +115,11 @@ def _problems(world: World) -> Iterator[str]:
         yield f"director.probe_interval_ms: {world.director.probe_interval_ms} is not in 250..1000"
     if not 1 <= world.company.people_max <= 50:
         yield f"company.people_max: {world.company.people_max} is not in 1..50"
+    if len(world.operators) > OPERATORS_MAX:
+        yield f"operators: {len(world.operators)} given, at most {OPERATORS_MAX} wanted"
+    for no, login in enumerate(world.operators):
+        if not 3 <= len(login) <= 254 or any(mark.isspace() for mark in login):
+            yield f"operators[{no}]: {login!r} is not a login: 3 to 254 characters without spaces"
 
 
 def _region_problems(
