@@ -68,13 +68,13 @@ def draw_ledger(ledger: Ledger) -> Table:
     """Every change, the last one first."""
     from moonbow.director.ledger import kept_digests
 
-    table = Table("", "when", "data", "digest", "who", "how", "why", box=None, pad_edge=False, header_style="dim")
+    table = Table("", "when", "data", "digest", "how", "why", box=None, pad_edge=False, header_style="dim")
     for column in table.columns[:4]:
         column.no_wrap = True
     kept = kept_digests(ledger)
     for entry in reversed(ledger.entries):
         mark = "[green]●[/]" if entry is ledger.current else " " if entry.digest in kept else "[dim]gone[/]"
-        what = (entry.at, entry.source, entry.digest[:12], entry.who, entry.how, entry.why)
+        what = (entry.at, entry.source, entry.digest[:12], f"{entry.how} by {entry.who}", entry.why)
         table.add_row(f"{mark} {entry.number}", *map(escape, what))
     return table
 
