@@ -1,0 +1,166 @@
+"""`python -m moonbow.director.knot --state STATE`: lay out what a knotd of the world needs, and become that knotd.
+
+It starts with the answers of the last decision, so it is right while the director is away; the director drives it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from moonbow.base.errors import ConfigError
+from moonbow.base.files import write_private
+from moonbow.world import Ports, World, load_world, world_address
+
+from . import addresses
+from .knot_buckets import build_database, label_of
+from .knot_config import (
+    KnotSettings,
+    known_sets,
+    parse_views,
+    parse_zone,
+    render_config,
+    render_views,
+    render_zone,
+)
+from .knot_records import Records, decide_records, digest_of
+from .model import Map
+from .snapshot import Snapshot, take_snapshot
+from .zone import Servers, usual_servers
+
+KEYMGR_S = 20.0
+PACKAGES = "knot knot-module-geoip"
+PROGRAM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+
+
+class InUse(NamedTuple):
+    """What the database was made of."""
+
+    digest: str
+    labels: frozenset[str]
+
+
+def knot_settings(world: World, state: Path, servers: Servers | None = None) -> KnotSettings:
+    """The knotd of a world on one machine."""
+    listen = ((world_address(world), Ports.DNS),)
+    return KnotSettings(state / "world" / "knot", world.domain, listen, servers or usual_servers(world))
+
+
+def knot_argv(python: str, state: Path) -> tuple[str, ...]:
+    """The command line of a child that becomes knotd."""
+    return (python, "-P", "-m", "moonbow.director.knot", "--state", str(state))
+
+
+def program(name: str) -> str:
+    """Where `knotd` or `keymgr` is; `ConfigError` saying how to get it."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), *PROGRAM_FOLDERS))
+    if found := shutil.which(name, path=path):
+        return found
+    raise ConfigError(f"{name} is not installed; on Debian: apt-get install --no-install-recommends {PACKAGES}")
+
+
+def prepare(settings: KnotSettings, snapshot: Snapshot, progress: Callable[[int, int], None] | None = None) -> None:
+    """Everything in the folder, so that knotd can start.  Pools that were there keep the answers of the last decision.
+
+    Seconds where the map is new, milliseconds otherwise.  Not while a director drives this knotd.
+    """
+    for folder in (settings.folder, settings.folder / "run", settings.folder / "db"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(settings.config, render_config(settings).encode())
+    if settings.signed:
+        make_key(settings)
+    if read_labels(settings).digest != snapshot.map.digest:
+        write_database(settings, snapshot.map, build_database(snapshot.map, progress or (lambda done, of: None)))
+    records = decide_records(snapshot, settings.servers)
+    write_views(settings, records)
+    before = known_sets(parse_zone(read_text(settings.zone)), f"{settings.domain}.")
+    sets = {key: before.get(key, held) for key, held in records.sets.items()}
+    write_private(settings.zone, render_zone(settings, sets, digest_of(sets), int(time.time())).encode())
+
+
+def make_key(settings: KnotSettings) -> None:
+    """One key for the zone, if it has none; `ConfigError` if that fails."""
+    domain = f"{settings.domain}."
+    try:
+        if not _keymgr(settings, domain, "list").strip():
+            _keymgr(settings, domain, "generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(f"keymgr cannot make a key for {settings.domain}: {error}") from error
+
+
+def _keymgr(settings: KnotSettings, *words: str) -> str:
+    argv = (program("keymgr"), "-c", str(settings.config), *words)
+    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=KEYMGR_S).stdout
+
+
+def write_views(settings: KnotSettings, records: Records) -> None:
+    """The file of views."""
+    domain = f"{settings.domain}."
+    write_private(settings.views, render_views(domain, records.views, digest_of(records.views)).encode())
+
+
+def read_views(settings: KnotSettings) -> Records:
+    """The views on disk, as records without sets; empty if there are none."""
+    _, views = parse_views(read_text(settings.views))
+    return Records({}, views, frozenset())
+
+
+def write_database(settings: KnotSettings, compiled: Map, data: bytes) -> None:
+    """The database, and then what it was made of."""
+    labels = sorted({label_of(bucket) for bucket in compiled.buckets})
+    write_private(settings.database, data)
+    write_private(settings.labels, json.dumps({"digest": compiled.digest, "labels": labels}).encode())
+
+
+def read_labels(settings: KnotSettings) -> InUse:
+    """What the database on disk was made of; nothing if it is not there or not known."""
+    try:
+        held = json.loads(settings.labels.read_bytes())
+        if settings.database.exists():
+            return InUse(str(held["digest"]), frozenset(map(str, held["labels"])))
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    return InUse("", frozenset())
+
+
+def read_text(path: Path) -> str:
+    """What a file of ours says; nothing if it is not there."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def main() -> int:
+    """2 for what the operator must mend; otherwise this process becomes knotd."""
+    parser = argparse.ArgumentParser(prog="python -m moonbow.director.knot", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="the world's folder")
+    parser.add_argument("--prepare-only", action="store_true", help="write the files and do not start knotd")
+    given = parser.parse_args()
+
+    def show(done: int, of: int) -> None:
+        print(f"\rknot: buckets: {100 * done // of} %", end="\n" if done == of else "", file=sys.stderr, flush=True)
+
+    try:
+        knotd = program("knotd")
+        world = load_world(given.state / "world.toml")
+        settings = knot_settings(world, given.state)
+        prepare(settings, take_snapshot(world, addresses.load()), show if sys.stderr.isatty() else None)
+    except (ConfigError, OSError) as error:
+        print(f"knot: {error}", file=sys.stderr)
+        return 2
+    if given.prepare_only:
+        return 0
+    os.execv(knotd, (knotd, "-c", str(settings.config)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
