@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from prometheus_client import Counter, Gauge
 
 from moonbow.base import limits
+from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home
 from moonbow.federation import model
@@ -30,6 +31,7 @@ REPAIRED = Counter(
 DELIVERED = Gauge("moonbow_gateway_delivered", "Rows and bodies written to sockets since the start")
 FETCHES_MAX = 16
 RETRY_S = 2.0
+PUSH_S = 0.05  # for a body to come by itself before it is asked for: most are pushed
 REPLAY_ROWS = 40  # of the largest size still fit a client's buffer
 
 
@@ -43,10 +45,12 @@ class Flow:
         self.federation: Federation | None = None
         self._work = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._torn = asyncio.Event()
         self._asking: dict[str, float] = {}  # entry -> not to be asked for again before
         self._fetches = asyncio.Semaphore(FETCHES_MAX)
         self._compare = asyncio.Event()
         self._showing: set[asyncio.Task[None]] = set()
+        DELIVERED.set_function(lambda: self.live.delivered)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -94,6 +98,8 @@ class Flow:
             self._work.set()
         if self.live.wants:
             self._wanted.set()
+        if self.live.torn:
+            self._torn.set()
 
     # -- sessions --------------------------------------------------------------------------------------------------
 
@@ -258,7 +264,7 @@ class Flow:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await asyncio.sleep(0.02)  # most bodies are pushed: give them a moment
+            await asyncio.sleep(PUSH_S)
             now = self.clock()
             due = [entry for entry in self.live.wants if self._asking.get(entry, 0.0) <= now]
             rows = await self.store.read(_rows_of, due)
@@ -360,23 +366,25 @@ class Flow:
 
     async def _repair_gaps(self) -> None:
         while True:
-            await asyncio.sleep(limits.REORDER_S / 2)
-            gaps = self.live.gaps(self.clock())
-            if gaps:
-                await self._catch_up(gaps)
-            DELIVERED.set(self.live.delivered)
+            await self._torn.wait()
+            self._torn.clear()
+            while self.live.torn:
+                await asyncio.sleep(limits.REORDER_S / 2)
+                gaps = self.live.gaps(self.clock())
+                if gaps:
+                    await self._catch_up(gaps)
 
     async def _compare_forever(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(limits.COMPARE_S):
+                async with asyncio.timeout(to_next_beat(limits.COMPARE_S, asyncio.get_running_loop().time())):
                     await self._compare.wait()
             except TimeoutError:
                 pass
             self._compare.clear()
             self.live.bodies.expire(self.clock())
-            await self._catch_up(list(self.live.streams))
-            self._stir()
+            if self.live.streams:
+                await self._catch_up(list(self.live.streams))
 
     async def _catch_up(self, streams: Sequence[str]) -> None:
         heads = await self.store.read(_heads, streams)

@@ -377,6 +377,11 @@ class Live:
 
     # -- repair ----------------------------------------------------------------------------------------------------
 
+    @property
+    def torn(self) -> bool:
+        """Whether a stream waits for a missing row."""
+        return bool(self._gaps)
+
     def gaps(self, now: float) -> list[str]:
         """Streams that have waited for a missing row for longer than the reorder time."""
         return [ident for ident in self._gaps if now - (self.streams[ident].gap_since or now) >= limits.REORDER_S]

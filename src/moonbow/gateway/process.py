@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from picows import ws_create_server
 from prometheus_client import REGISTRY
 
 from moonbow.base import limits
+from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import MoonbowError, Refused
 from moonbow.base.ids import new_id
 from moonbow.base.log import start_log
@@ -46,6 +48,8 @@ from .socket import Hub
 
 log = logging.getLogger("moonbow.gateway")
 GOING_S = 2.0
+DRAINS_S = 0.5  # between two looks at what the operator drains
+LOAD_S = 1.0  # over which the load of this process is taken
 BUSY_S_MAX = limits.TRANSACTION_S_MAX
 
 
@@ -85,7 +89,6 @@ class Gateway:
             asyncio.create_task(self.flow.run(), name="flow"),
             asyncio.create_task(self.federation.run(), name="federation"),
             asyncio.create_task(self._erase_again(), name="erase"),
-            asyncio.create_task(self._meter.run(), name="meter"),
             asyncio.create_task(self._watch_doors(), name="doors"),
         ]
         for task in self._tasks:
@@ -144,10 +147,10 @@ class Gateway:
         )  # fmt: skip
         config = uvicorn.Config(
             outer, address, Ports.REST + self.number, http="httptools", ws="none", lifespan="on", log_config=None,
-            access_log=False, server_header=False, timeout_keep_alive=75, backlog=1024,
+            access_log=False, server_header=False, date_header=False, proxy_headers=False, timeout_keep_alive=75,
+            backlog=1024,
         )  # fmt: skip
-        self.server = uvicorn.Server(config)
-        self.server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+        self.server = Server(config)
         self._tasks.append(asyncio.create_task(self.server.serve(), name="rest"))
         while not self.server.started:
             if self._tasks[-1].done():
@@ -203,7 +206,7 @@ class Gateway:
             if going - known:
                 self.hub.leave_doors(going - known, GOING_S)
             known = going
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(to_next_beat(DRAINS_S, asyncio.get_running_loop().time()))
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         if not self.stopping and not task.cancelled():
@@ -233,7 +236,7 @@ class Gateway:
             self.hub.close(1012, "going")
         if hasattr(self, "server"):
             self.sockets.close()
-            self.server.should_exit = True
+            self.server.going.set()
             await asyncio.wait([task for task in self._tasks if task.get_name() == "rest"], timeout=1.0)
         for task in self._tasks:
             task.cancel()
@@ -267,22 +270,43 @@ def visible_regions(world: World, region: str) -> dict[str, str]:
 
 
 class LoadMeter:
-    """This process's share of a core over the last second, as the door wants it (ORCA, native HTTP text format)."""
+    """This process's share of a core, as the door wants it (ORCA, native HTTP text format).
+
+    Taken when an answer carries it, at most once in `LOAD_S`, over the time since it was last taken.
+    """
 
     def __init__(self) -> None:
         self._line = "TEXT application_utilization=0.01,rps_fractional=1,eps=0"
+        self._at, self._cpu_s = time.monotonic(), time.process_time()
 
     def line(self) -> str:
         """The present load."""
+        now = time.monotonic()
+        wall_s = now - self._at
+        if wall_s >= LOAD_S:
+            cpu_s = time.process_time()
+            used = (cpu_s - self._cpu_s) / wall_s
+            self._at, self._cpu_s = now, cpu_s
+            self._line = f"TEXT application_utilization={min(max(used, 0.01), 1.0):.3f},rps_fractional=100,eps=0"
         return self._line
 
-    async def run(self) -> None:
-        """Measure once a second."""
-        while True:
-            cpu, wall = time.process_time(), time.monotonic()
-            await asyncio.sleep(1.0)
-            used = (time.process_time() - cpu) / (time.monotonic() - wall)
-            self._line = f"TEXT application_utilization={min(max(used, 0.01), 1.0):.3f},rps_fractional=100,eps=0"
+
+class Server(uvicorn.Server):
+    """Waits for its end instead of looking for it ten times a second, and leaves signals to the process.
+
+    Doors date the answers.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.going = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.going.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 def _is_gone(store: Any, person: str) -> bool:
