@@ -98,7 +98,7 @@ class RunningWorld:
 
 def kind_of(name: str) -> str:
     """What a process is, by its name in the launcher's table."""
-    for start, kind in (("door", "doors"), ("gateway", "gateways"), ("bus", "bus")):
+    for start, kind in (("door", "doors"), ("gateway", "gateways"), ("bus", "bus"), ("border", "bus")):
         if name.startswith(start):
             return kind
     return "others"

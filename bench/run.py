@@ -22,7 +22,7 @@ from .model import Figure
 from .moonbow_subject import MoonbowSubject
 from .moonbow_world import ROOT, file_system, running_world, work_folder
 
-AT_REST_S = 3.0
+SETTLE_S, AT_REST_S = 3.0, 10.0  # before the world counts as at rest, and how long that is measured
 WIDTH = 160  # of the tables where there is no terminal
 LETTERS = "ABCDEF"
 
@@ -71,7 +71,7 @@ async def _run(options: argparse.Namespace, console: Console) -> int:
             gc.freeze()
             if "A" in options.only:
                 await subject.warm()
-            await asyncio.sleep(AT_REST_S)
+            await asyncio.sleep(SETTLE_S)
             at_rest = await operations.background(subject.meter, AT_REST_S)
             results["Moonbow"] = await operations.measure(subject, options.only, options.seconds, say)
         if options.peers:
