@@ -8,7 +8,6 @@ import dns.edns
 import dns.message
 import msgspec
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from moonbow.director.addresses import Ranges, make_ranges
 from moonbow.director.atlas import bucket_for, compile_map, find, find_resolver, place_address
@@ -32,7 +31,9 @@ def test_a_resolver_is_in_the_bucket_that_its_rules_say(planet: World, four, six
     assert compiled[1:3] == compile_map(ruled(planet, {}, nets), ranges)[1:3], "clients are where they were"
     for bits, table, kind in ((32, compiled.v4, IPv4Address), (128, compiled.v6, IPv6Address)):
         marks = {0, (1 << bits) - 1, *table.starts}
-        marks |= {int(end) for net in map(ip_network, resolvers) if net.max_prefixlen == bits for end in (net[0], net[-1])}
+        marks |= {
+            int(end) for net in map(ip_network, resolvers) if net.max_prefixlen == bits for end in (net[0], net[-1])
+        }
         for address in {near for mark in marks for near in (mark - 1, mark, mark + 1) if 0 <= near < 1 << bits}:
             bucket = find_resolver(compiled, bits, address)
             assert (bucket is None) == (not any(kind(address) in ip_network(net) for net in resolvers))

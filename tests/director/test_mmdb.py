@@ -112,9 +112,12 @@ def text(value: str) -> bytes:
     return bytes([2 << 5 | len(data)]) + data
 
 
-def number(value: int) -> bytes:
+def number(value: int, name: str = "") -> bytes:
+    """As uint32; the fields of metadata in the types that the format wants for them."""
     data = value.to_bytes((value.bit_length() + 7) // 8, "big")
-    return bytes([6 << 5 | len(data)]) + data
+    if name == "build_epoch":
+        return bytes([len(data), 9 - 7]) + data
+    return bytes([(6 if name in ("", "node_count") else 5) << 5 | len(data)]) + data
 
 
 def record(**fields: str) -> bytes:
@@ -131,15 +134,18 @@ class Raw(NamedTuple):
 
     def make(self) -> bytes:
         said: dict[str, int | str] = {
+            **{"binary_format_minor_version": 0},
             **{"binary_format_major_version": 2, "database_type": "By-Hand", "ip_version": 4, "record_size": 32},
             **{"node_count": len(self.nodes), "build_epoch": 1_700_000_000},
             **self.fields,
         }
         values = [
-            text(name) + (text(value) if isinstance(value, str) else number(value)) for name, value in said.items()
+            text(name) + (text(value) if isinstance(value, str) else number(value, name))
+            for name, value in said.items()
         ]
+        values += [text("languages") + b"\x00\x04", text("description") + b"\xe0"]
         tree = b"".join(struct.pack("!II", *node) for node in self.nodes)
-        whole = tree + bytes(16) + self.data + MARKER + bytes([7 << 5 | len(said)]) + b"".join(values)
+        whole = tree + bytes(16) + self.data + MARKER + bytes([7 << 5 | len(values)]) + b"".join(values)
         return whole[: len(whole) - self.cut]
 
 
