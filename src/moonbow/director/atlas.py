@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from heapq import merge
 from ipaddress import ip_network
+from itertools import chain, islice
 from typing import NamedTuple
 
 from moonbow.world import World, distance_km
@@ -60,7 +61,8 @@ def rank_sites(world: World, region: str, at: Point | None, edge_km: float = EDG
 
 def bucket_for(world: World, region: str, at: Point | None) -> Bucket:
     """The bucket of clients at `at` that belong to `region`: its own sites, then those of its resilient regions."""
-    regions = (region, *world.regions[region].resilient)
+    others = () if world.regions[region].sealed else world.regions[region].resilient
+    regions = (region, *(name for name in others if not world.regions[name].sealed))
     groups = tuple(group for name in regions for group in rank_sites(world, name, at))
     near = tuple(group for name in regions for group in rank_sites(world, name, at, 0.0))
     return Bucket(region, groups, near)
@@ -115,7 +117,16 @@ def compile_map(world: World, ranges: Ranges) -> Map:
         _table(bits, _countries(ranges, bits) if rules else (), rules, of_resolver) for bits, rules in ruled.items()
     )
     found = tuple(buckets)
-    return Map(found, v4, v6, _digest(found, v4, v6, told4, told6), (told4, told6))
+    return Map(found, v4, v6, _digest(found, v4, v6, told4, told6), (told4, told6), _sizes(v4, len(found)))
+
+
+def _sizes(table: Table, count: int) -> tuple[int, ...]:
+    """How many addresses of a table are in each bucket."""
+    sizes = [0] * count
+    ends = chain(islice(table.starts, 1, None), (1 << table.bits,))
+    for start, end, number in zip(table.starts, ends, table.buckets, strict=True):
+        sizes[number] += end - start
+    return tuple(sizes)
 
 
 def _countries(ranges: Ranges, bits: int) -> Iterator[tuple[int, int]]:

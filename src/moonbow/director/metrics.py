@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from .adapters.nameserver import Counts
+from .desk import Counts
+from .model import SLICES
 from .snapshot import Snapshot
 
 
@@ -34,13 +35,17 @@ def _queries(counts: Counts) -> Iterable[Metric]:
     )
     for (transport, rcode), number in counts.replies.items():
         replies.add_metric([transport, str(rcode)], number)
-    silent = CounterMetricFamily("moonbow_director_silent_total", "Packets not worth a reply", labels=["transport"])
-    for transport, number in counts.silent.items():
-        silent.add_metric([transport], number)
-    yield from (replies, silent)
-    yield CounterMetricFamily(
-        "moonbow_director_flood_truncated_total", "Big UDP replies cut to nothing", value=counts.truncated_flood
-    )
+    yield replies
+    for name, text, label, found in (
+        ("silent", "Packets not worth a reply", "transport", counts.silent),
+        ("limited", "Replies beyond the rate of a network", "fate", counts.limited),
+        ("cookies", "DNS cookies read", "found", counts.cookies),
+    ):
+        family = CounterMetricFamily(f"moonbow_director_{name}_total", text, labels=[label])
+        for value, number in found.items():
+            family.add_metric([value], number)
+        yield family
+    yield CounterMetricFamily("moonbow_director_signatures_total", "Signatures made", value=counts.signed)
     yield GaugeMetricFamily("moonbow_director_tcp_connections", "Open TCP connections", value=counts.tcp_connections)
     yield CounterMetricFamily(
         "moonbow_director_tcp_refused_total", "TCP connections beyond the limit", value=counts.tcp_refused
@@ -65,7 +70,8 @@ def _sites(snapshot: Snapshot, probes: Mapping[tuple[str, bool], int]) -> Iterab
 
 def _inputs(snapshot: Snapshot, stale: Mapping[str, bool]) -> Iterable[Metric]:
     yield GaugeMetricFamily("moonbow_director_snapshot", "Number of the snapshot served", value=snapshot.number)
-    degraded = sum(decision.degraded for decision in snapshot.decisions)
+    plan = snapshot.plans["door"]
+    degraded = len({at // SLICES for at, number in enumerate(plan.cells) if plan.pools[number].degraded})
     yield GaugeMetricFamily("moonbow_director_buckets_degraded", "Buckets away from their first choice", value=degraded)
     files = GaugeMetricFamily("moonbow_director_input_stale", "1 if the file is not the one in use", labels=["input"])
     for name, is_stale in stale.items():

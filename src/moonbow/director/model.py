@@ -48,6 +48,7 @@ class Map(NamedTuple):
     v6: Table
     digest: str = ""
     resolvers: tuple[Table, Table] = (Table(32, [0], [-1]), Table(128, [0], [-1]))
+    sizes: tuple[int, ...] = ()
 
 
 class Pool(NamedTuple):
@@ -86,6 +87,7 @@ class DoorHealth(NamedTuple):
     fails: int = 0
     passes: int = 0
     since_s: float = 0.0  # Unix time of the last change of `up`
+    hold_s: float = 0.0  # how long it is, or last was, held down from when it went down
 
 
 class SiteHealth(NamedTuple):
@@ -105,12 +107,16 @@ class Load(NamedTuple):
 
 
 class View(NamedTuple):
-    """What one site sees of the others' doors, and says of its own load.  `at_s` is when we heard it, on our clock."""
+    """What one site sees of the others' doors, and says of itself: its load, and what makes it unfit, if anything.
+
+    `at_s` is when we heard it, on our own clock.
+    """
 
     observer: str
     at_s: float
     doors: Mapping[str, tuple[DoorHealth, ...]]
     load: Load | None = None
+    trouble: str = ""
 
 
 class Overrides(NamedTuple):
@@ -127,6 +133,28 @@ class Overrides(NamedTuple):
     weights: Mapping[str, int] = {}
     canary: Mapping[str, int] = {}
     said: Mapping[str, str] = {}
+
+
+class Demand(NamedTuple):
+    """Clients to be expected: of each cell, beside what each site can carry; `scales` is clients per question asked.
+
+    `scales` is by region, learnt while the region's clients were all at home.
+    """
+
+    cells: tuple[float, ...]
+    capacities: Mapping[str, float]
+    scales: Mapping[str, float] = {}
+
+
+class Spill(NamedTuple):
+    """Cells answered otherwise than nearness says, because of load: cell -> site.
+
+    `loads` are the clients each site is expected to carry then; `stepped_at_s` is when cells last moved by choice.
+    """
+
+    moved: Mapping[int, str] = {}
+    loads: Mapping[str, float] = {}
+    stepped_at_s: float = float("-inf")
 
 
 class Verdict(NamedTuple):

@@ -2,59 +2,39 @@
 
 Laws: health, drain and down only change what a bucket points to, never the map; an operator's word beats any probe;
 an unhealthy, drained or downed site is named only when nothing better is left; a sealed region is never left and
-never entered; somebody is always named.
+never entered; somebody is always named; when a site leaves, only slices that it had move.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from moonbow.world import World
 
-from .model import (
-    SERVICES,
-    SLICES,
-    Bucket,
-    Decision,
-    DoorHealth,
-    Group,
-    Overrides,
-    Plan,
-    Pool,
-    SiteHealth,
-    Skipped,
-    Verdict,
-)
+from .algebra import UNFIT, doors_of, judge_door, judge_site
+from .model import SLICES, Bucket, Decision, Group, Overrides, Pool, SiteHealth, Skipped, Verdict
+from .slices import claim, deal, inherit
+
+__all__ = [
+    "HANDS_ON",
+    "TTL_DEGRADED_S",
+    "TTL_S",
+    "cells_of",
+    "choose",
+    "decide",
+    "doors_of",
+    "groups_for",
+    "judge_door",
+    "judge_sites",
+    "rank_usable",
+    "strand_edges",
+]
 
 TTL_S = 30
 TTL_DEGRADED_S = 10  # while clients are away from their first choice, ask again soon
-FAILS_DOWN = 2
-PASSES_UP = 3
 HANDS_ON = frozenset({"door", "edge"})  # services for which an edge needs a primary behind it
-
-
-def judge_door(before: DoorHealth, passed: bool, why: str, now_s: float) -> DoorHealth:
-    """A door's health after one more probe: down after 2 failures in a row, up after 3 successes; the first decides."""
-    fails = 0 if passed else before.fails + 1
-    passes = before.passes + 1 if passed else 0
-    if before.up is None:
-        return DoorHealth(passed, why, fails, passes, now_s)
-    up = before.up
-    if up and fails >= FAILS_DOWN:
-        up = False
-    elif not up and passes >= PASSES_UP:
-        up = True
-    if up is not before.up:
-        return DoorHealth(up, why, fails, passes, now_s)
-    return DoorHealth(up, before.why if passed is not up else why, fails, passes, before.since_s)
-
-
-def site_trouble(health: SiteHealth) -> str:
-    """Why no door of a site can be used; empty if one can.  A door not probed yet is given the benefit of the doubt."""
-    if any(door.up is not False for door in health.doors):
-        return ""
-    reasons = sorted({door.why for door in health.doors})
-    return f"all {len(health.doors)} doors are down: {'; '.join(reasons)}"
+WEIGHT = 100  # percent of what nearness gives, where the operator says nothing
 
 
 def judge_sites(
@@ -72,48 +52,13 @@ def judge_sites(
 def strand_edges(world: World, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     """Verdicts for services that an edge hands on: it is of no use without a usable primary of its region."""
     found = dict(verdicts)
-    for ref in world.sites():
-        primaries = world.primaries(ref.region)
-        stranded = all(verdicts[primary.site.name].trouble for primary in primaries)
-        if stranded and ref.site.kind == "edge" and not verdicts[ref.site.name].trouble:
-            why = f"an edge, and no primary site of {ref.region} can serve what it lets in"
-            found[ref.site.name] = Verdict(2, why)
+    for name, region in world.regions.items():
+        if any(site.kind == "primary" and not verdicts[site.name].trouble for site in region.sites):
+            continue
+        why = f"an edge, and no primary site of {name} can serve what it lets in"
+        edges = (site.name for site in region.sites if site.kind == "edge" and not verdicts[site.name].trouble)
+        found.update(dict.fromkeys(edges, Verdict(UNFIT, why)))
     return found
-
-
-def judge_site(name: str, health: SiteHealth, overrides: Overrides) -> Verdict:
-    """One site by itself: the operator's word first, then its doors."""
-    if name in overrides.down:
-        return Verdict(3, "declared down by the operator")
-    trouble = site_trouble(health)
-    if name in overrides.drain:
-        return Verdict(2, f"drained by the operator; {trouble}") if trouble else Verdict(1, "drained by the operator")
-    return Verdict(2, trouble) if trouble else Verdict(0, "healthy")
-
-
-def plan_services(
-    world: World, buckets: Sequence[Bucket], health: Mapping[str, SiteHealth], overrides: Overrides
-) -> dict[str, Plan]:
-    """The plan of every service."""
-    alone = judge_sites(world, health, overrides, "media")
-    behind = strand_edges(world, alone)
-    plans: dict[str, Plan] = {}
-    for service in SERVICES:
-        verdicts = behind if service in HANDS_ON else alone
-        found = [choose(world, bucket.region, groups_for(bucket, service), verdicts) for bucket in buckets]
-        plans[service] = make_plan(service, [(pool,) * SLICES for pool in found])
-    return plans
-
-
-def make_plan(service: str, cells: Iterable[Sequence[Pool]]) -> Plan:
-    """The plan in which each bucket's 16 slices have the pools given."""
-    numbers: dict[Pool, int] = {}
-    return Plan(service, *_numbered(cells, numbers))
-
-
-def _numbered(cells: Iterable[Sequence[Pool]], numbers: dict[Pool, int]) -> tuple[tuple[Pool, ...], tuple[int, ...]]:
-    found = tuple(numbers.setdefault(pool, len(numbers)) for bucket in cells for pool in bucket)
-    return tuple(numbers), found
 
 
 def groups_for(bucket: Bucket, service: str) -> tuple[Group, ...]:
@@ -121,35 +66,152 @@ def groups_for(bucket: Bucket, service: str) -> tuple[Group, ...]:
     return bucket.groups if service == "door" else bucket.near
 
 
-def choose(world: World, region: str, groups: Sequence[Group], verdicts: Mapping[str, Verdict]) -> Pool:
-    """The first group with a usable site; the region's own primaries when there is none at all."""
+def choose(world: World, home: str, groups: Sequence[Group], verdicts: Mapping[str, Verdict]) -> Pool:
+    """The first group with a usable site; the own primaries of the region `home` when there is none at all."""
     for number, group in enumerate(groups):
         answer = tuple(name for name in group.sites if not verdicts[name].trouble)
         if answer:
-            return Pool(answer, number > 0, _reason(region, groups, number, answer))
-    return _fail_open(world, region, groups, verdicts)
+            return Pool(answer, number > 0, _reason(home, groups, number, answer))
+    return _fail_open(world, home, groups, verdicts)
 
 
-def decide(world: World, bucket: Bucket, verdicts: Mapping[str, Verdict], service: str = "door") -> Decision:
-    """The choice for a bucket in full: all usable sites in order, and why each of the others is skipped."""
+def cells_of(
+    world: World, home: str, groups: Sequence[Group], verdicts: Mapping[str, Verdict], overrides: Overrides
+) -> tuple[Pool, ...]:
+    """The pool of each slice.  All 16 are one, unless the operator's weights or canaries concern these groups."""
+    said = overrides.weights.keys() | overrides.canary.keys()
+    if not said or not any(name in said for group in groups for name in group.sites):
+        return (choose(world, home, groups, verdicts),) * SLICES
+    canaries = _canaries(home, groups, overrides)
+    plain = _without_canaries(groups, overrides) if canaries else tuple(group for group in groups if group.sites)
+    owners = _owners(plain, overrides.weights)
+    case = _Case(home, plain, tuple(canaries), owners, verdicts, overrides.weights)
+    tried = claim(canaries)
+    cells: list[Pool] = []
+    for number in range(SLICES):
+        canary = tried.get(number)
+        if canary is not None and not verdicts[canary].trouble:
+            cells.append(Pool((canary,), False, f"{canary} is a canary, tried on {canaries[canary]} of 16 slices"))
+        else:
+            pool = _own(case, number) or _take_over(case, number)
+            cells.append(pool or choose(world, home, groups, verdicts)._replace(degraded=True))
+    return tuple(cells)
+
+
+class _Case(NamedTuple):
+    """A bucket whose slices are not all alike: `groups` without canaries, and who owns each slice when all are well."""
+
+    home: str
+    groups: tuple[Group, ...]
+    canaries: tuple[str, ...]
+    owners: tuple[tuple[str, ...], ...]
+    verdicts: Mapping[str, Verdict]
+    weights: Mapping[str, int]
+
+    def group_of(self, slice_no: int) -> int:
+        """The number of the group that a slice's owner is in."""
+        return next(no for no, group in enumerate(self.groups) if self.owners[slice_no][0] in group.sites)
+
+
+def _own(case: _Case, slice_no: int) -> Pool | None:
+    """The pool of a slice as its owners have it; None if none of them is usable."""
+    owned = case.owners[slice_no]
+    answer = tuple(name for name in owned if not case.verdicts[name].trouble)
+    if not answer:
+        return None
+    count = case.owners.count(owned)
+    if count == SLICES and not case.group_of(slice_no):
+        return Pool(answer, False, _reason(case.home, case.groups, 0, answer))
+    return Pool(answer, False, f"by weight, {_named(owned)} has {count} of 16 slices here")
+
+
+def _take_over(case: _Case, slice_no: int) -> Pool | None:
+    """The pool of a slice whose owner is not usable: its equals, then sites farther off, all of the own region first.
+
+    Canaries come last at home.  None if nobody is left to whom the operator gives any weight.
+    """
+    at = case.group_of(slice_no)
+    own = [no for no, group in enumerate(case.groups) if group.region == case.home]
+    turned = [no for no in own if no >= at] + [no for no in own if no < at] if at in own else own
+    near = [case.groups[no].sites for no in turned]
+    far = [group.sites for group in case.groups if group.region != case.home]
+    for names in (*near, case.canaries, *far):
+        usable = tuple(name for name in names if not case.verdicts[name].trouble and case.weights.get(name, WEIGHT) > 0)
+        if usable:
+            equal = len({case.weights.get(name, WEIGHT) for name in usable}) == 1
+            answer = usable if equal else (inherit(slice_no, usable, case.weights),)
+            owned = _named(case.owners[slice_no])
+            return Pool(answer, True, f"{owned} is not usable; {_named(answer)} takes its slices over")
+    return None
+
+
+def _canaries(home: str, groups: Sequence[Group], overrides: Overrides) -> dict[str, int]:
+    """The canaries of the own region, in their order; none if nobody else would be left to serve it."""
+    own = [name for group in groups if group.region == home for name in group.sites]
+    if all(name in overrides.canary for name in own):
+        return {}
+    return {name: overrides.canary[name] for name in own if name in overrides.canary}
+
+
+def _without_canaries(groups: Sequence[Group], overrides: Overrides) -> tuple[Group, ...]:
+    found = (Group(region, tuple(name for name in sites if name not in overrides.canary)) for region, sites in groups)
+    return tuple(group for group in found if group.sites)
+
+
+def _owners(groups: Sequence[Group], weights: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    """Who has each slice when all are well: a group takes its weights in percent, the next ones what it leaves.
+
+    Sites of one group with equal weights share all of their slices.
+    """
+    shares: dict[str, float] = {}
+    left = float(WEIGHT)
+    for group in groups:
+        total = sum(weights.get(name, WEIGHT) for name in group.sites)
+        taken = min(left, total)
+        if taken > 0:
+            shares |= {name: taken * weights.get(name, WEIGHT) / total for name in group.sites}
+            left -= taken
+    alone = next((group.sites for group in groups if group.sites and shares.keys() <= set(group.sites)), ())
+    if alone and len({shares.get(name, 0.0) for name in alone}) == 1:
+        return (alone,) * SLICES
+    return tuple((name,) for name in deal(shares))
+
+
+def decide(
+    world: World, bucket: Bucket, verdicts: Mapping[str, Verdict], service: str = "door", pool: Pool | None = None
+) -> Decision:
+    """The choice for a bucket in full: all usable sites in order, and why each of the others is skipped.
+
+    `pool` is what a slice of it is answered, if that is not what nearness says.
+    """
     groups = groups_for(bucket, service)
-    names = [name for group in groups for name in group.sites]
-    skipped = tuple(Skipped(name, verdicts[name].why) for name in names if verdicts[name].trouble)
-    pool = choose(world, bucket.region, groups, verdicts)
-    usable = tuple(name for name in names if not verdicts[name].trouble) or pool.sites
-    return Decision(pool.sites, usable, skipped, pool.reason, pool.degraded)
+    pool = pool or choose(world, bucket.region, groups, verdicts)
+    skipped = tuple(
+        Skipped(name, verdicts[name].why) for group in groups for name in group.sites if verdicts[name].trouble
+    )
+    others = tuple(name for group in rank_usable(groups, verdicts) for name in group.sites if name not in pool.sites)
+    return Decision(pool.sites, pool.sites + others, skipped, pool.reason, pool.degraded)
+
+
+def rank_usable(groups: Iterable[Group], verdicts: Mapping[str, Verdict]) -> tuple[Group, ...]:
+    """The groups with only the sites that may be offered, without those that are left empty."""
+    found = (Group(group.region, tuple(name for name in group.sites if not verdicts[name].trouble)) for group in groups)
+    return tuple(group for group in found if group.sites)
+
+
+def _named(names: Sequence[str]) -> str:
+    return " and ".join(names)
 
 
 def _reason(home: str, groups: Sequence[Group], number: int, answer: tuple[str, ...]) -> str:
     region = groups[number].region
-    named = " and ".join(answer)
     if region != home:
-        return f"no site of {home} is usable; {named} is nearest in {region}, which it declared resilient"
+        return f"no site of {home} is usable; {_named(answer)} is nearest in {region}, which it declared resilient"
     if number:
-        return f"nearer sites of {region} are not usable; {named} comes next"
+        return f"nearer sites of {region} are not usable; {_named(answer)} comes next"
     if len(answer) > 1:
-        return f"{named} are the nearest sites of {region}, and equally near"
-    return f"{named} is the nearest site of {region}"
+        return f"{_named(answer)} are the nearest sites of {region}, and equally near"
+    return f"{_named(answer)} is the nearest site of {region}"
 
 
 def _fail_open(world: World, home: str, groups: Sequence[Group], verdicts: Mapping[str, Verdict]) -> Pool:
@@ -162,12 +224,7 @@ def _fail_open(world: World, home: str, groups: Sequence[Group], verdicts: Mappi
     if region.sealed:
         why = f"no site of {home} is usable, and a sealed region is never left"
     elif region.resilient:
-        why = f"no site of {home} is usable, nor any of {' and '.join(region.resilient)}"
+        why = f"no site of {home} is usable, nor any of {_named(region.resilient)}"
     else:
         why = f"no site of {home} is usable, and it declared no resilient region"
-    return Pool(answer, True, f"{why}; its own {' and '.join(answer)} named all the same")
-
-
-def doors_of(health: SiteHealth) -> tuple[int, ...]:
-    """The doors of a site worth naming: those not known to be down, or all when all are."""
-    return tuple(no for no, door in enumerate(health.doors) if door.up is not False) or tuple(range(len(health.doors)))
+    return Pool(answer, True, f"{why}; its own {_named(answer)} named all the same")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -15,16 +14,21 @@ from moonbow.wire.values import Door
 from moonbow.world import Ports, Site, SiteRef, World, distance_km, door_address, place_port
 
 from .addresses import Address, Ranges
-from .atlas import EDGE_KM, Placed, bucket_for, compile_map, find, place_address, scope
+from .algebra import doors_of
+from .atlas import EDGE_KM, Placed, bucket_for, compile_map, find, place_address
 from .geography import CONTINENT_NAMES, country
-from .model import SERVICES, Decision, DoorHealth, Map, Overrides, Plan, SiteHealth, Verdict
-from .policy import TTL_DEGRADED_S, TTL_S, decide, doors_of, judge_sites, plan_services
+from .model import SERVICES, Decision, Demand, DoorHealth, Group, Map, Overrides, Plan, SiteHealth, Spill, Verdict
+from .plans import change_cells, digest_of, judge_services, plan_services
+from .policy import TTL_DEGRADED_S, TTL_S, cells_of, decide, groups_for, rank_usable
+from .slices import cell_scope, slice_of
+from .spill import NOTHING, moved_pools, spill_over
 
 
 class Snapshot(NamedTuple):
     """One state of mind: inputs, verdicts on sites, and the plan of each service.
 
-    `digest` stands for all that is answered: directors that decide alike have the same.
+    `verdicts` are those for doors, `judged` those for every service.  `digest` stands for all that is answered:
+    directors that decide alike have the same.  `frozen` says why nothing was decided anew, if so.
     """
 
     world: World
@@ -33,11 +37,19 @@ class Snapshot(NamedTuple):
     health: Mapping[str, SiteHealth]
     overrides: Overrides
     verdicts: Mapping[str, Verdict]
-    decisions: Sequence[Decision]
     plans: Mapping[str, Plan]
     number: int
     changed_at_s: float
     digest: str
+    judged: Mapping[str, Mapping[str, Verdict]]
+    demand: Demand | None = None
+    spill: Spill = NOTHING
+    frozen: str = ""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The decision for the first slice of each bucket."""
+        return tuple(_decide_cell(self, number, 0, "door") for number in range(len(self.map.buckets)))
 
 
 def unknown_health(world: World) -> dict[str, SiteHealth]:
@@ -53,42 +65,80 @@ def take_snapshot(
     overrides: Overrides | None = None,
     number: int = 0,
     changed_at_s: float = 0.0,
+    *,
+    demand: Demand | None = None,
+    spilled: Spill = NOTHING,
+    frozen: str = "",
 ) -> Snapshot:
-    """Decide for every bucket.  Without `health` every site is taken to be well."""
+    """Decide for every cell.  Without `health` every site is taken to be well; without `demand`, to be empty.
+
+    `spilled` is what had spilled over before; `changed_at_s` is now, a Unix time.
+    """
     compiled = compiled or compile_map(world, ranges)
     health = health or unknown_health(world)
     overrides = overrides or Overrides()
-    verdicts = judge_sites(world, health, overrides)
-    decisions = tuple(decide(world, bucket, verdicts) for bucket in compiled.buckets)
-    plans = plan_services(world, compiled.buckets, health, overrides)
+    judged = judge_services(world, health, overrides)
+    plans = plan_services(world, compiled.buckets, judged, overrides)
+    spill = NOTHING
+    if demand is not None and len(demand.cells) == len(plans["door"].cells):
+        spill = spill_plan(compiled, plans["door"], judged["door"], overrides, demand, spilled, changed_at_s)
+        plans["door"] = change_cells(plans["door"], moved_pools(plans["door"], spill.moved))
     digest = digest_of(compiled, plans, health)
-    return Snapshot(
-        world, ranges, compiled, health, overrides, verdicts, decisions, plans, number, changed_at_s, digest
-    )
+    verdicts = judged["door"]
+    known = (world, ranges, compiled, health, overrides, verdicts, plans, number, changed_at_s, digest)
+    return Snapshot(*known, judged, demand, spill, frozen)
 
 
-def digest_of(compiled: Map, plans: Mapping[str, Plan], health: Mapping[str, SiteHealth]) -> str:
-    """A hash of what is answered: the map, each service's sites by cell, and the doors named of each site."""
-    found = blake2b(compiled.digest.encode(), digest_size=8)
-    for service in SERVICES:
-        plan = plans[service]
-        found.update(repr((service, [(pool.sites, pool.degraded) for pool in plan.pools])).encode())
-        found.update(array("I", plan.cells).tobytes())
-    found.update(repr([(name, doors_of(site)) for name, site in sorted(health.items())]).encode())
-    return found.hexdigest()
+def spill_plan(
+    compiled: Map,
+    plan: Plan,
+    verdicts: Mapping[str, Verdict],
+    overrides: Overrides,
+    demand: Demand,
+    before: Spill = NOTHING,
+    now_s: float = 0.0,
+) -> Spill:
+    """What spills over from the plan for doors.  Sites without weight, and canaries, take nobody else's."""
+    closed = {name for name, weight in overrides.weights.items() if not weight} | overrides.canary.keys()
+
+    def options(bucket: int) -> list[Group]:
+        usable = rank_usable(compiled.buckets[bucket].groups, verdicts)
+        open_ones = (Group(region, tuple(name for name in sites if name not in closed)) for region, sites in usable)
+        return [group for group in open_ones if group.sites]
+
+    return spill_over(plan, options, demand, before, now_s)
 
 
-def decide_address(snapshot: Snapshot, address: Address, region: str | None = None) -> tuple[Placed, Decision]:
+def decide_address(
+    snapshot: Snapshot, address: Address, region: str | None = None, service: str = "door"
+) -> tuple[Placed, Decision]:
     """Where an address belongs and is sent; with `region`, as if its traffic belonged there."""
     placed = place_address(snapshot.world, snapshot.ranges, address)
+    bits, part = _slice(address)
     if region is None:
-        table = snapshot.map.v4 if address.version == 4 else snapshot.map.v6
-        return placed, snapshot.decisions[table.buckets[find(table, int(address))]]
+        table = snapshot.map.v4 if bits == 32 else snapshot.map.v6
+        number = table.buckets[find(table, int(address))]
+        return placed, _decide_cell(snapshot, number, part, service)
     if region not in snapshot.world.regions:
         known = ", ".join(snapshot.world.regions)
         raise Refused("region_unknown", f"there is no region {region!r}; the world has {known}", place="region")
     placed = placed._replace(region=region, rule="the region was asked for")
-    return placed, decide(snapshot.world, bucket_for(snapshot.world, region, placed.at), snapshot.verdicts)
+    bucket = bucket_for(snapshot.world, region, placed.at)
+    if bucket in snapshot.map.buckets:
+        return placed, _decide_cell(snapshot, snapshot.map.buckets.index(bucket), part, service)
+    verdicts, groups = snapshot.judged[service], groups_for(bucket, service)
+    pool = cells_of(snapshot.world, region, groups, verdicts, snapshot.overrides)[part]
+    return placed, decide(snapshot.world, bucket, verdicts, service, pool)
+
+
+def _slice(address: Address) -> tuple[int, int]:
+    bits = 32 if address.version == 4 else 128
+    return bits, slice_of(bits, int(address))
+
+
+def _decide_cell(snapshot: Snapshot, bucket: int, part: int, service: str) -> Decision:
+    pool = snapshot.plans[service].pool(bucket, part)
+    return decide(snapshot.world, snapshot.map.buckets[bucket], snapshot.judged[service], service, pool)
 
 
 def list_doors(snapshot: Snapshot, address: Address, sites: Sequence[str]) -> list[Door]:
@@ -125,11 +175,18 @@ def door_url(world: World, address: Address) -> str:
     return f"https://{world.domain}:{Ports.DOOR}"
 
 
-def explain_address(snapshot: Snapshot, address: Address, region: str | None = None) -> Explanation:
-    """Every step from an address to its doors, in words."""
-    placed, decision = decide_address(snapshot, address, region)
-    table = snapshot.map.v4 if address.version == 4 else snapshot.map.v6
-    length = scope(table, find(table, int(address)), int(address))
+def explain_address(
+    snapshot: Snapshot, address: Address, region: str | None = None, service: str = "door"
+) -> Explanation:
+    """Every step from an address to the sites of a service, in words."""
+    if service not in SERVICES:
+        raise Refused("service_unknown", f"there is no service {service!r}, but {', '.join(SERVICES)}", place="name")
+    placed, decision = decide_address(snapshot, address, region, service)
+    bits, part = _slice(address)
+    table = snapshot.map.v4 if bits == 32 else snapshot.map.v6
+    at = find(table, int(address))
+    number = table.buckets[at]
+    length = cell_scope(table, at, int(address), snapshot.plans[service].is_split(number))
     found = country(placed.country)
     return Explanation(
         address=str(address),
@@ -141,22 +198,35 @@ def explain_address(snapshot: Snapshot, address: Address, region: str | None = N
         reason=decision.reason,
         ttl_s=TTL_DEGRADED_S if decision.degraded else TTL_S,
         answer=list_doors(snapshot, address, decision.answer),
-        sites=[_ranked(snapshot, placed, name, "") for name in decision.ordered],
-        skipped=[_ranked(snapshot, placed, name, why) for name, why in decision.skipped],
+        sites=[_ranked(snapshot, placed, name, "", service) for name in decision.ordered],
+        skipped=[_ranked(snapshot, placed, name, why, service) for name, why in decision.skipped],
         snapshot=snapshot.number,
+        service=service,
+        pool=list(decision.answer),
+        slice=part,
+        bucket=number if region is None else -1,
+        frozen=snapshot.frozen,
+        digest=snapshot.digest,
     )
 
 
-def _ranked(snapshot: Snapshot, placed: Placed, name: str, why: str) -> RankedSite:
+def _ranked(snapshot: Snapshot, placed: Placed, name: str, why: str, service: str) -> RankedSite:
     ref = snapshot.world.site(name)
     km = round(distance_km(ref.site.at, placed.at)) if placed.at else None
-    why = why or _nearness(ref.site, placed.country, km)
+    why = why or _nearness(ref.site, placed.country, km, service) + _wished(snapshot.overrides, name)
     return RankedSite(site=name, region=ref.region, city=ref.site.city, kind=ref.site.kind, km=km, why=why)
 
 
-def _nearness(site: Site, code: str | None, km: int | None) -> str:
-    surcharge = f", as an edge counted {EDGE_KM:.0f} km farther" if site.kind == "edge" else ""
+def _nearness(site: Site, code: str | None, km: int | None, service: str) -> str:
+    counted = site.kind == "edge" and (service == "door" or km is None)
+    surcharge = f", as an edge counted {EDGE_KM:.0f} km farther" if counted else ""
     return f"{km} km from {code}{surcharge}" if km is not None else f"distance unknown{surcharge}"
+
+
+def _wished(overrides: Overrides, name: str) -> str:
+    weight = f", weight {overrides.weights[name]} %" if name in overrides.weights else ""
+    canary = f", a canary for {overrides.canary[name]} of 16 slices" if name in overrides.canary else ""
+    return weight + canary
 
 
 def describe(snapshot: Snapshot) -> DirectorStatus:

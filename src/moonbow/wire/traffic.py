@@ -59,7 +59,8 @@ class Explanation(Value, frozen=True):
     """Why a client gets the doors it gets: where it is, which rule placed it, what was answered and what was skipped.
 
     `network` is the widest network around the address that gets the same answers; `sites` are usable ones, best first;
-    `live` is false when no director was asked and every site was taken to be healthy.
+    `pool` the names of those answered, in `slice` (0..15) of `bucket`; `frozen` says why decisions stand still, if they
+    do; `live` is false when no director was asked and every site was taken to be healthy.
     """
 
     address: str
@@ -75,6 +76,12 @@ class Explanation(Value, frozen=True):
     skipped: list[RankedSite]
     live: bool = True
     snapshot: int = 0
+    service: str = "door"
+    pool: list[str] = []
+    slice: int = 0
+    bucket: int = -1
+    frozen: str = ""
+    digest: str = ""
 
 
 decode_explanation = msgspec.json.Decoder(Explanation).decode
