@@ -1,11 +1,13 @@
-"""Changes the map of a world, and dies by SIGKILL at the n-th step that touches a file, if it gets that far.
+"""Changes the map of a world, and dies half-way, if it gets that far.
 
-`python map_writer.py STATE N build|rollback`; prints how many steps there were when it lives on.
+`python map_writer.py STATE N build|rollback`: by SIGKILL at the n-th step that touches a file; where N is negative, by
+SIGXFSZ when any file would grow beyond -N bytes, with so much of it written.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -28,14 +30,15 @@ def main(state: Path, last: int, what: str) -> None:
             if steps == last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    if last < 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (-last, -last))
     sys.addaudithook(count)
     if what == "build":
         shelf.install(make_ranges("new", [(n << 20, ("JP", "US")[n % 2]) for n in range(4_000)]), who)
     else:
         shelf.roll_back(None, who)
-    print(steps)
-    sys.stdout.flush()
-    os._exit(0)
 
 
 if __name__ == "__main__":

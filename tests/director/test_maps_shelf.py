@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,20 @@ def test_a_writer_killed_at_any_step_leaves_the_old_map_or_the_new(tmp_path: Pat
     assert outcomes == sorted(outcomes), "one step decides"
     assert not outcomes[0]
     assert outcomes[-1]
+
+
+@pytest.mark.parametrize("what", ["build", "rollback"])
+@pytest.mark.parametrize("size", [1, 100, 400, 100_000])
+def test_a_writer_killed_within_a_file_leaves_the_old_map(tmp_path: Path, what: str, size: int) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.install(OTHER, ME)
+    writer = subprocess.run([sys.executable, WRITER, tmp_path, str(-size), what], capture_output=True, text=True)
+    lives = size == 100_000
+    assert writer.returncode == (0 if lives else -signal.SIGXFSZ), writer.stderr
+    assert shelf.current()[1] == ({"build": NEW, "rollback": BASE}[what] if lives else OTHER)
+    shelf.install(NEW, ME)
+    assert shelf.current()[1] == NEW
+    assert not list(shelf.folder.glob("*.part"))
 
 
 def test_a_writer_killed_on_the_very_first_change_leaves_the_installations_map(tmp_path: Path) -> None:
