@@ -13,11 +13,12 @@ import msgspec
 import pytest
 
 from moonbow.base.errors import ConfigError
+from moonbow.director.orders import Order, Orders
 from moonbow.launch import preflight, watches
 from moonbow.launch.lock import only_launcher
 from moonbow.launch.policy import Listener, Spec, plan_processes
 from moonbow.launch.preflight import check_machine, find_engines, why_not
-from moonbow.launch.state import Overrides, prepare_state, read_overrides, write_overrides
+from moonbow.launch.state import prepare_state, read_orders, write_orders
 from moonbow.launch.watches import count_watchers, doors_of, make_room
 from moonbow.world import Ports, World, load_world, site_address
 from support import eventually, free_port
@@ -143,6 +144,8 @@ def test_the_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_the_operators_word_is_kept_and_missing_means_none(tmp_path: Path) -> None:
-    assert read_overrides(tmp_path) == Overrides()
-    write_overrides(tmp_path, Overrides(drain=("paris",), down=("tokyo",)))
-    assert read_overrides(tmp_path) == Overrides(drain=("paris",), down=("tokyo",))
+    assert read_orders(tmp_path) == Orders()
+    order = Order("o1", "canary", "paris", 4, "ada", "new doors", 100.0, 200.0)
+    wanted = Orders(drain=("paris",), down=("tokyo",), orders=(order,))
+    write_orders(tmp_path, wanted)
+    assert read_orders(tmp_path) == wanted

@@ -1,6 +1,7 @@
 """Requests to a running process over a unix socket: one JSON object a line each way.
 
-An answer is `{"ok": true, …}`, or `{"ok": false, "problems": […]}` for what the operator can mend.
+An answer is `{"ok": true, …}`, or `{"ok": false, "problems": […]}` for what the operator can mend; with `code`,
+`status` and `place` beside them where a program may want to know.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from moonbow.base.errors import ConfigError
+from moonbow.base.errors import ConfigError, Refused
 
 LINE_BYTES_MAX = 1_048_576
 CLIENTS_MAX = 64
@@ -65,6 +66,9 @@ async def _answer(line: bytes, handler: Handler) -> Answer:
         return {"ok": True, **await handler(msgspec.json.decode(line, type=dict[str, object]))}
     except ConfigError as error:
         return {"ok": False, "problems": list(error.problems)}
+    except Refused as refused:
+        told = {"code": refused.code, "status": refused.status, "place": refused.place}
+        return {"ok": False, "problems": [refused.detail], **told}
     except msgspec.DecodeError as error:
         return {"ok": False, "problems": [f"not a request: {error}"]}
 

@@ -19,7 +19,8 @@ from moonbow.balancer.process import Balancer
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
 from moonbow.bus.policy import SERVERS, render_server
-from moonbow.world import SiteRef, World, load_world
+from moonbow.director.orders import Orders
+from moonbow.world import World, load_world
 
 from .census import ask_people, describe_process
 from .control import Answer, ask, serve_lines
@@ -28,13 +29,9 @@ from .opening import until_open
 from .policy import Change, plan_processes
 from .preflight import check_machine, find_engines
 from .seed import seed_demo
-from .state import Overrides, prepare_state, write_overrides
-from .supervisor import Keeper, Supervisor
-
-READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
-DRAIN_S = 10.0  # for the people of a site to go elsewhere
-DRAIN_LOOK_S = 0.1
-WORD_S = 0.75  # for doors and director to take in the operator's word: they look every 0.25 s, Envoy needs a moment
+from .service import READY_S, Service
+from .state import prepare_state, write_orders
+from .supervisor import Supervisor
 
 log = logging.getLogger("moonbow.launch")
 Report = Callable[[Change], None]
@@ -47,14 +44,13 @@ class Launcher:
         self.world = world
         self.state = state
         self.supervisor = supervisor
-        self.overrides = Overrides()
+        self.service = Service(world, state, supervisor)
         self.stopping = asyncio.Event()
         self.ready = False
         self.started_at = time.time()
-        self._one_at_a_time = asyncio.Lock()
 
     async def answer(self, request: dict[str, object]) -> Answer:
-        """One request of the operator: `{"op": …, "site": …}`; `ConfigError` for what cannot be done."""
+        """One request of the operator: `{"op": …, …}`; `ConfigError` or `Refused` for what cannot be done."""
         match request.get("op"):
             case "status":
                 return await self.status()
@@ -63,57 +59,10 @@ class Launcher:
                 return {"pid": os.getpid()}
             case "cut" | "heal":
                 return await asyncio.to_thread(ask, self.state / "world" / "internet.sock", request, 10.0)
-            case "kill" | "start" | "drain" | "stop":
-                ref = self.world.site(str(request.get("site")))
-                async with self._one_at_a_time:
-                    return await self._act(str(request["op"]), ref)
+            case "kill" | "start" | "drain" | "stop" | "order" | "undo":
+                return await self.service.answer(str(request["op"]), request)
             case other:
                 raise ConfigError(f"the launcher does not know {other!r}")
-
-    async def _act(self, op: str, ref: SiteRef) -> Answer:
-        actions = {"kill": self.kill, "start": self.start, "drain": self.drain, "stop": self.stop}
-        return await actions[op](ref)
-
-    async def kill(self, ref: SiteRef) -> Answer:
-        """The power is gone: SIGKILL to every process of the site, and no restart until `start`."""
-        killed = await self.supervisor.kill_site(ref.site.name)
-        log.warning("killed", extra={"f": {"target": ref.site.name, "processes": killed}})
-        return {"site": ref.site.name, "processes": killed}
-
-    async def start(self, ref: SiteRef) -> Answer:
-        """Bring the site back from being killed, stopped or drained, and wait until it is ready."""
-        began, name = time.monotonic(), ref.site.name
-        keepers = self.supervisor.of_site(name)
-        if name in self.overrides.drain:  # a gateway cannot take its farewell back: it is replaced
-            await self.supervisor.stop([keeper for keeper in keepers if keeper.spec.serves_people])
-        await self.supervisor.start(keepers)
-        await self.supervisor.until_ready(READY_S, keepers)
-        self._override(drain=without(self.overrides.drain, name), down=without(self.overrides.down, name))
-        return {"site": name, "processes": len(keepers), "seconds": round(time.monotonic() - began, 2)}
-
-    async def drain(self, ref: SiteRef) -> Answer:
-        """Send the site's people elsewhere; ends when nobody is left or after `DRAIN_S`."""
-        began, name = time.monotonic(), ref.site.name
-        self._override(drain=(*without(self.overrides.drain, name), name))
-        gateways = [keeper for keeper in self.supervisor.of_site(name) if keeper.spec.serves_people]
-        await asyncio.sleep(WORD_S)  # else whoever leaves would be led back here
-        for keeper in gateways:
-            if keeper.child is not None:
-                keeper.child.send(signal.SIGUSR1)
-        before = left = await self._sockets(gateways)
-        while left and time.monotonic() - began < DRAIN_S:
-            await asyncio.sleep(DRAIN_LOOK_S)
-            left = await self._sockets(gateways)
-        log.info("drained", extra={"f": {"target": name, "sockets_before": before, "sockets_left": left}})
-        return {"site": name, "before": before, "left": left, "seconds": round(time.monotonic() - began, 2)}
-
-    async def stop(self, ref: SiteRef) -> Answer:
-        """Drain the site, then end its processes in order, and keep it out of service until `start`."""
-        drained = await self.drain(ref)
-        name = ref.site.name
-        self._override(drain=without(self.overrides.drain, name), down=(*without(self.overrides.down, name), name))
-        await self.supervisor.stop(self.supervisor.of_site(name))
-        return drained
 
     async def status(self) -> Answer:
         """Every process and how it is, every site's people, and the links that are cut."""
@@ -124,8 +73,9 @@ class Launcher:
             "pid": os.getpid(),
             "ready": self.ready,
             "since": self.started_at,
-            "drain": self.overrides.drain,
-            "down": self.overrides.down,
+            "drain": self.service.orders.drain,
+            "down": self.service.orders.down,
+            "orders": [order._asdict() for order in self.service.orders.orders],
             "cuts": await self._cuts(),
             "processes": [describe_process(keeper, found) for keeper, found in zip(keepers, people, strict=True)],
         }
@@ -136,20 +86,6 @@ class Launcher:
         except OSError:  # the internet itself is starting or gone; its row says so
             return []
         return shown["cuts"]
-
-    async def _sockets(self, gateways: list[Keeper]) -> int:
-        return sum(found.sockets for found in await asyncio.gather(*map(ask_people, gateways)) if found)
-
-    def _override(self, *, drain: tuple[str, ...] | None = None, down: tuple[str, ...] | None = None) -> None:
-        self.overrides = Overrides(
-            drain=self.overrides.drain if drain is None else drain, down=self.overrides.down if down is None else down
-        )
-        write_overrides(self.state, self.overrides)
-
-
-def without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """`names` but for `name`."""
-    return tuple(found for found in names if found != name)
 
 
 async def run(world_file: Path, state: Path, report: Report, on_ready: Callable[[World], None]) -> None:
@@ -179,7 +115,7 @@ async def _live(launcher: Launcher, balancers: list[Balancer], on_ready: Callabl
         stack.callback(_clean, state)
         stack.push_async_callback(supervisor.close)
         await stack.enter_async_context(serve_lines(state / "control.sock", launcher.answer))
-        tending = asyncio.gather(*(balancer.run() for balancer in balancers))
+        tending = asyncio.gather(launcher.service.mind_orders(), *(balancer.run() for balancer in balancers))
         stack.callback(tending.cancel)
         await _until(launcher.stopping, _start(launcher))
         if not launcher.stopping.is_set():
@@ -223,7 +159,7 @@ def _listen_to_signals(launcher: Launcher) -> None:
 def _prepare(world: World, world_file: Path, state: Path) -> list[Balancer]:
     """Write what the processes read at their start; the balancers that keep the doors' part up to date."""
     prepare_state(world, world_file.read_text(), state)
-    write_overrides(state, Overrides())
+    write_orders(state, Orders())
     balancers = []
     for ref in world.sites():
         if ref.site.kind == "primary":

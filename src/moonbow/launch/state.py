@@ -6,20 +6,12 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
+from moonbow.director.orders import Orders, encode_orders, parse_orders
 from moonbow.world import World
 
 from .pki import ensure_pki
-
-
-class Overrides(msgspec.Struct, frozen=True):
-    """The operator's word about sites; it outranks what probes see.  Rests in `overrides.json`."""
-
-    drain: tuple[str, ...] = ()
-    down: tuple[str, ...] = ()
 
 
 def prepare_state(world: World, world_text: str, state: Path) -> None:
@@ -49,14 +41,14 @@ def _folders(world: World) -> Iterator[str]:
         yield from (f"sites/{ref.site.name}", f"sites/{ref.site.name}/logs")
 
 
-def read_overrides(state: Path) -> Overrides:
+def read_orders(state: Path) -> Orders:
     """The operator's word as it stands; none if the file is missing."""
     try:
-        return msgspec.json.decode((state / "overrides.json").read_bytes(), type=Overrides)
+        return parse_orders((state / "overrides.json").read_bytes())
     except FileNotFoundError:
-        return Overrides()
+        return Orders()
 
 
-def write_overrides(state: Path, overrides: Overrides) -> None:
+def write_orders(state: Path, orders: Orders) -> None:
     """Replace the operator's word at once."""
-    write_private(state / "overrides.json", msgspec.json.encode(overrides))
+    write_private(state / "overrides.json", encode_orders(orders))

@@ -1,0 +1,164 @@
+"""Which sites of a running world are in service: the operator's orders obeyed, ended and taken back, sites killed and
+started.
+
+The launcher is the only writer of `STATE/overrides.json`, which doors, gateways and the director read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from pathlib import Path
+
+from moonbow.base.errors import ConfigError
+from moonbow.director.orders import Order, Orders, next_end_s, sites_of
+from moonbow.world import SiteRef, World
+
+from .census import ask_people
+from .control import Answer
+from .orders import Request, add_order, bring_back, read_order, remove_order, written
+from .state import write_orders
+from .supervisor import Keeper, Supervisor
+
+READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
+DRAIN_S = 10.0  # for the people of a site to go elsewhere
+DRAIN_LOOK_S = 0.1
+WORD_S = 0.75  # for doors and director to take in the operator's word: they look every 0.25 s, Envoy needs a moment
+
+log = logging.getLogger("moonbow.launch")
+
+
+class Service:
+    """The operator's hand on a world.  One request is obeyed at a time; `mind_orders` must run beside."""
+
+    def __init__(self, world: World, state: Path, supervisor: Supervisor) -> None:
+        self.world = world
+        self.state = state
+        self.supervisor = supervisor
+        self.orders = Orders()  # as they are written
+        self._given = 0
+        self._farewelled: set[str] = set()  # sites whose gateways were told to let everybody go
+        self._stopped: set[str] = set()
+        self._one_at_a_time = asyncio.Lock()
+        self._changed = asyncio.Event()
+
+    async def answer(self, op: str, request: Request) -> Answer:
+        """Obey one request; `ConfigError` or `Refused` for what cannot be done."""
+        async with self._one_at_a_time:
+            if op == "order":
+                return await self.order(request)
+            if op == "undo":
+                return await self.undo(request)
+            ref = self.world.site(str(request.get("site")))
+            if op == "kill":
+                return await self.kill(ref)
+            if op == "start":
+                return await self.start(ref)
+            name = ref.site.name
+            drained = await self.order({**request, "kind": "drain", "target": name, "value": None})
+            if op == "stop":
+                await self._stop(name, request)
+            return {"site": name, **drained}
+
+    async def kill(self, ref: SiteRef) -> Answer:
+        """The power is gone: SIGKILL to every process of the site, and no restart until `start`."""
+        killed = await self.supervisor.kill_site(ref.site.name)
+        log.warning("killed", extra={"f": {"target": ref.site.name, "processes": killed}})
+        return {"site": ref.site.name, "processes": killed}
+
+    async def start(self, ref: SiteRef) -> Answer:
+        """Bring the site back from being killed, stopped or drained, and wait until it is ready."""
+        began, name = time.monotonic(), ref.site.name
+        keepers = await self._revive(name)
+        self._write(bring_back(self.world, self.orders, name, time.time()))
+        return {"site": name, "processes": len(keepers), "seconds": round(time.monotonic() - began, 2)}
+
+    async def order(self, request: Request) -> Answer:
+        """Obey an order (`read_order`).  A drain ends when nobody is left or after `DRAIN_S`; the rest act at once."""
+        now_s = time.time()
+        order = read_order(self.world, request, f"o{self._given + 1}", now_s)
+        wanted = add_order(self.orders, order, now_s)
+        self._given += 1
+        self._write(wanted)
+        log.info("ordered", extra={"f": order._asdict()})
+        moved = await self._let_go(order) if order.kind == "drain" else {}
+        await self._let_back(self.orders)  # what was away by an order that this one replaces
+        return {"order": order._asdict(), **moved}
+
+    async def undo(self, request: Request) -> Answer:
+        """Take an order back, and bring back into service what it kept away."""
+        ident = str(request.get("id"))
+        wanted = remove_order(self.orders, ident, time.time())
+        gone = next(order for order in self.orders.orders if order.id == ident)
+        await self._let_back(written(self.world, wanted, time.time()))
+        self._write(wanted)
+        log.info("order taken back", extra={"f": {**gone._asdict(), "by": str(request.get("who", ""))[:64]}})
+        return {"order": gone._asdict()}
+
+    async def mind_orders(self) -> None:
+        """Let orders end when their time is up, and bring back what they kept away."""
+        while True:
+            self._changed.clear()
+            end_s = next_end_s(self.orders, time.time())
+            try:
+                async with asyncio.timeout(None if end_s is None else max(0.0, end_s - time.time())):
+                    await self._changed.wait()
+            except TimeoutError:
+                async with self._one_at_a_time:
+                    await self._end_orders()
+
+    async def _end_orders(self) -> None:
+        self._write(self.orders)
+        try:
+            await self._let_back(self.orders)
+        except ConfigError as error:
+            log.error("a site did not come back after an order", extra={"f": {"why": str(error)}})
+
+    async def _stop(self, name: str, request: Request) -> None:
+        """End a drained site's processes in order; it is down until `start`."""
+        self._stopped.add(name)
+        await self.order({**request, "kind": "down", "target": name, "value": None, "for_s": None})
+        await self.supervisor.stop(self.supervisor.of_site(name))
+
+    async def _let_go(self, order: Order) -> Answer:
+        """Send the people of a drain's sites elsewhere."""
+        began, names = time.monotonic(), sites_of(self.world, order.target)
+        keepers = [keeper for name in names for keeper in self.supervisor.of_site(name)]
+        gateways = [keeper for keeper in keepers if keeper.spec.serves_people]
+        self._farewelled.update(names)
+        await asyncio.sleep(WORD_S)  # else whoever leaves would be led back here
+        for keeper in gateways:
+            if keeper.child is not None:
+                keeper.child.send(signal.SIGUSR1)
+        before = left = await self._sockets(gateways)
+        while left and time.monotonic() - began < DRAIN_S:
+            await asyncio.sleep(DRAIN_LOOK_S)
+            left = await self._sockets(gateways)
+        log.info("drained", extra={"f": {"target": order.target, "sockets_before": before, "sockets_left": left}})
+        return {"before": before, "left": left, "seconds": round(time.monotonic() - began, 2)}
+
+    async def _let_back(self, orders: Orders) -> None:
+        """Bring back the sites that no order keeps away any more."""
+        for name in sorted((self._farewelled | self._stopped) - {*orders.drain, *orders.down}):
+            await self._revive(name)
+
+    async def _revive(self, name: str) -> list[Keeper]:
+        """Every process of a site, ready; gateways that said farewell are replaced, for they cannot take it back."""
+        keepers = self.supervisor.of_site(name)
+        if name in self._farewelled:
+            await self.supervisor.stop([keeper for keeper in keepers if keeper.spec.serves_people])
+        await self.supervisor.start(keepers)
+        self._farewelled.discard(name)
+        self._stopped.discard(name)
+        await self.supervisor.until_ready(READY_S, keepers)
+        return keepers
+
+    async def _sockets(self, gateways: list[Keeper]) -> int:
+        return sum(found.sockets for found in await asyncio.gather(*map(ask_people, gateways)) if found)
+
+    def _write(self, orders: Orders) -> None:
+        self.orders = written(self.world, orders, time.time())
+        write_orders(self.state, self.orders)
+        self._changed.set()
