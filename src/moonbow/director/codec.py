@@ -1,6 +1,7 @@
 """DNS messages as bytes: read a query, build the parts of an answer.  Pure; no input makes it fail.
 
-Sources: RFC 1035 (4.1 messages), RFC 6891 (EDNS), RFC 7871 (client subnet), RFC 8482 (ANY), RFC 9619 (one question).
+Sources: RFC 1035 (4.1 messages), RFC 6891 (EDNS), RFC 7871 (client subnet), RFC 7873 (cookies), RFC 9619 (one
+question), RFC 9824 (the CO flag).
 """
 
 from __future__ import annotations
@@ -9,17 +10,26 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-A, NS, SOA, HINFO, TXT, AAAA, OPT, IXFR, AXFR, ANY = 1, 2, 6, 13, 16, 28, 41, 251, 252, 255
+A, NS, SOA, HINFO, TXT, AAAA, OPT, RRSIG, NSEC, DNSKEY = 1, 2, 6, 13, 16, 28, 41, 46, 47, 48
+CDS, CDNSKEY, NXNAME, IXFR, AXFR, ANY, CAA = 59, 60, 128, 251, 252, 255, 257
 IN = 1
-NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 3, 4, 5, 16
-QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
-DO = 0x8000
-ECS = 8
+NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 3, 4, 5, 16, 23
+QR, AA, TC, RD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0010
+DO, CO = 0x8000, 0x4000
+ECS, COOKIE = 8, 10
+CLIENT_COOKIE_BYTES = 8
+COOKIE_BYTES = frozenset({8, *range(16, 41)})  # a client's cookie alone, or with a server's behind it
 UDP_BYTES_MAX = 1232  # what crosses every network unfragmented (DNS flag day 2020)
 UDP_BYTES_PLAIN = 512
 RECORDS_MAX = 4  # additional records looked at in a query
+NAME_BYTES_MAX = 255
+TURNS = 8  # orders of one answer; a power of two, for the last bits of the query's id pick one
 
 _HEADER = struct.Struct("!HHHHHH")
+_TAIL = struct.Struct("!HHHHH")
+_TYPE_CLASS = struct.Struct("!HH")
+_OPTION_SUBNET = struct.Struct("!HHHBB")
+_FAMILY_BITS = {1: 32, 2: 128}
 _RECORD = struct.Struct("!HHIH")
 _OPTION = struct.Struct("!HH")
 _SUBNET = struct.Struct("!HBB")
@@ -41,6 +51,8 @@ class Edns(NamedTuple):
     version: int
     do: bool
     subnet: Subnet | None
+    co: bool = False
+    cookie: bytes = b""
 
 
 class Query(NamedTuple):
@@ -55,10 +67,39 @@ class Query(NamedTuple):
     edns: Edns | None
 
 
+class Reply(NamedTuple):
+    """A reply without the id in front: `head`, one of eight `turns` of the answer section, `tail`."""
+
+    rcode: int
+    head: bytes
+    turns: tuple[bytes, ...]
+    tail: bytes
+
+    def finish(self, packet: bytes) -> bytes:
+        """The reply to `packet`: its id decides which turn it gets."""
+        return packet[:2] + self.head + self.turns[packet[1] & TURNS - 1] + self.tail
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole reply."""
+        return 2 + len(self.head) + len(self.turns[0]) + len(self.tail)
+
+
+class Section(NamedTuple):
+    """An answer section: how many records, and their bytes in eight orders."""
+
+    records: int
+    turns: tuple[bytes, ...]
+
+
+NO_TURNS = (b"",) * TURNS
+NOTHING = Section(0, NO_TURNS)
+
+
 class Fault(Exception):
     """The query cannot be answered; `reply` is what to send, None for nothing."""
 
-    def __init__(self, reply: bytes | None) -> None:
+    def __init__(self, reply: Reply | None) -> None:
         super().__init__("query refused")
         self.reply = reply
 
@@ -71,20 +112,33 @@ def read_query(packet: bytes) -> Query:
     if flags & QR:
         raise Fault(None)
     if flags & 0x7800:
-        raise Fault(_HEADER.pack(ident, QR | flags & 0x7800 | flags & RD | NOTIMP, 0, 0, 0, 0))
-    bad = Fault(_HEADER.pack(ident, QR | flags & RD | FORMERR, 0, 0, 0, 0))
-    if questions != 1 or answers or authorities or additionals > RECORDS_MAX:
+        raise Fault(_bare(flags & (0x7800 | RD) | NOTIMP))
+    bad = Fault(_bare(flags & RD | FORMERR))
+    if questions > 1 or answers or authorities or additionals > RECORDS_MAX:
         raise bad
+    if not questions:
+        return _read_cookie_query(packet, ident, flags, additionals, bad)
     end = _name_end(packet, 12, bad)
-    if end + 4 > len(packet) or end - 12 > 255:
+    if end + 4 > len(packet) or end - 12 > NAME_BYTES_MAX:
         raise bad
-    key = packet[12:end].lower()
-    kind, klass = struct.unpack_from("!HH", packet, end)
-    question = packet[12 : end + 4]
+    kind, klass = _TYPE_CLASS.unpack_from(packet, end)
     edns = _read_additional(packet, end + 4, additionals, bad) if additionals else None
     if not additionals and len(packet) != end + 4:
         raise bad
-    return Query(ident, flags, key, kind, klass, question, edns)
+    return Query(ident, flags, packet[12:end].lower(), kind, klass, packet[12 : end + 4], edns)
+
+
+def _bare(flags: int) -> Reply:
+    """A reply of a header alone."""
+    return Reply(flags & 0xF, _HEADER.pack(0, QR | flags, 0, 0, 0, 0)[2:], NO_TURNS, b"")
+
+
+def _read_cookie_query(packet: bytes, ident: int, flags: int, additionals: int, bad: Fault) -> Query:
+    """RFC 7873, section 5.4: a query without a question asks for a cookie only."""
+    edns = _read_additional(packet, 12, additionals, bad)
+    if edns is None or not edns.cookie:
+        raise bad
+    return Query(ident, flags, b"", 0, IN, b"", edns)
 
 
 def _name_end(packet: bytes, at: int, bad: Fault) -> int:
@@ -115,16 +169,18 @@ def _read_additional(packet: bytes, at: int, count: int, bad: Fault) -> Edns | N
         if kind == OPT:
             if edns is not None or packet[start]:
                 raise bad
-            subnet = _read_options(packet[at : at + length], bad)
-            edns = Edns(klass, ttl >> 16 & 0xFF, bool(ttl & DO), subnet)
+            subnet, cookie = _read_options(packet[at : at + length], bad) if length else (None, b"")
+            edns = Edns(klass, ttl >> 16 & 0xFF, bool(ttl & DO), subnet, bool(ttl & CO), cookie)
         at += length
     if at != len(packet):
         raise bad
     return edns
 
 
-def _read_options(data: bytes, bad: Fault) -> Subnet | None:
+def _read_options(data: bytes, bad: Fault) -> tuple[Subnet | None, bytes]:
+    """The client subnet and the cookie among the options; only the first cookie counts (RFC 7873, section 5.2)."""
     found: Subnet | None = None
+    cookie, seen = b"", False
     at, size = 0, len(data)
     while at < size:
         if at + 4 > size:
@@ -134,11 +190,15 @@ def _read_options(data: bytes, bad: Fault) -> Subnet | None:
         if at + length > size:
             raise bad
         if code == ECS:
-            if found is not None:
+            if seen:
                 raise bad
-            found = _read_subnet(data[at : at + length], bad)
+            found, seen = _read_subnet(data[at : at + length], bad), True
+        elif code == COOKIE and not cookie:
+            if length not in COOKIE_BYTES:
+                raise bad
+            cookie = data[at : at + length]
         at += length
-    return found
+    return found, cookie
 
 
 def _read_subnet(data: bytes, bad: Fault) -> Subnet | None:
@@ -149,9 +209,9 @@ def _read_subnet(data: bytes, bad: Fault) -> Subnet | None:
     if len(data) < 4:
         raise bad
     family, source, scope = _SUBNET.unpack_from(data)
-    bits = {1: 32, 2: 128}.get(family)
+    bits = _FAMILY_BITS.get(family)
     raw = data[4:]
-    if data == bytes(4):
+    if data == b"\0\0\0\0":
         return None
     if bits is None or source > bits or scope or len(raw) != (source + 7) // 8:
         raise bad
@@ -164,37 +224,38 @@ def _read_subnet(data: bytes, bad: Fault) -> Subnet | None:
 def build_reply(
     query: Query,
     rcode: int,
-    answer: tuple[int, bytes] = (0, b""),
-    authority: bytes = b"",
+    answer: Section = NOTHING,
+    authority: tuple[int, bytes] = (0, b""),
     scope: int = 0,
     *,
     limit: int,
-) -> bytes:
-    """A reply of at most `limit` bytes: question as asked, (count, records), one authority record, EDNS if it was used.
+    cookie: bytes = b"",
+) -> Reply:
+    """A reply of at most `limit` bytes: question as asked, answer, (count, records) of authority, EDNS if it was used.
 
     What does not fit is left out whole and marked truncated, so that the client comes back over TCP.
     """
-    flags = QR | query.flags & RD | rcode & 0xF
+    flags = QR | query.flags & (RD | CD) | rcode & 0xF
     if rcode in (NOERROR, NXDOMAIN):
         flags |= AA
-    edns = build_edns(query.edns, rcode, scope) if query.edns else b""
-    count, records = answer
-    size = 12 + len(query.question) + len(records) + len(authority) + len(edns)
-    if size > limit:
-        header = _HEADER.pack(query.ident, flags | TC, 1, 0, 0, 1 if edns else 0)
-        return header + query.question + edns
-    header = _HEADER.pack(query.ident, flags, 1, count, 1 if authority else 0, 1 if edns else 0)
-    return b"%b%b%b%b%b" % (header, query.question, records, authority, edns)
+    edns = query.edns
+    tail = build_edns(edns, rcode, scope, cookie) if edns else b""
+    question, questions, additionals = query.question, 1 if query.question else 0, 1 if edns else 0
+    if 12 + len(question) + len(answer.turns[0]) + len(authority[1]) + len(tail) > limit:
+        return Reply(rcode, _TAIL.pack(flags | TC, questions, 0, 0, additionals) + question, NO_TURNS, tail)
+    head = _TAIL.pack(flags, questions, answer.records, authority[0], additionals) + question
+    return Reply(rcode, head, answer.turns, authority[1] + tail)
 
 
-def build_edns(asked: Edns, rcode: int, scope: int) -> bytes:
-    """Our OPT record: own size and version 0, the DO bit and the client subnet given back."""
+def build_edns(asked: Edns, rcode: int, scope: int, cookie: bytes = b"") -> bytes:
+    """Our OPT record: own size and version 0, the DO bit and the client subnet given back, `cookie` if there is one."""
     option = b""
     if asked.subnet is not None:
         family, source, _, raw = asked.subnet
-        option = struct.pack("!HHHBB", ECS, 4 + len(raw), family, source, scope) + raw
-    ttl = (rcode >> 4) << 24 | (DO if asked.do else 0)
-    return b"\0" + _RECORD.pack(OPT, UDP_BYTES_MAX, ttl, len(option)) + option
+        option = _OPTION_SUBNET.pack(ECS, 4 + len(raw), family, source, scope) + raw
+    if cookie:
+        option += _OPTION.pack(COOKIE, len(cookie)) + cookie
+    return b"\0" + _RECORD.pack(OPT, UDP_BYTES_MAX, (rcode >> 4) << 24 | (DO if asked.do else 0), len(option)) + option
 
 
 def size_limit(query: Query, tcp: bool) -> int:
@@ -221,7 +282,7 @@ def text_data(text: str) -> bytes:
     return b"".join(bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, max(len(data), 1), 255))
 
 
-def join_records(records: Iterable[bytes]) -> tuple[int, bytes]:
-    """Records as `build_reply` takes them."""
+def steady(records: Iterable[bytes]) -> Section:
+    """An answer section that is the same in every turn."""
     found = list(records)
-    return len(found), b"".join(found)
+    return Section(len(found), (b"".join(found),) * TURNS)

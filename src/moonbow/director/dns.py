@@ -1,109 +1,247 @@
-"""The name server of the world's domain, without sockets: a packet in, a packet or nothing out.
+"""The name server of the world's domain, without sockets: a question in, an answer out.
 
-Names: the domain itself, `door.` and `api.` (A: the doors for this client), `why.` (TXT: the same in words), `ns.`.
-Every decision is rendered once, when the snapshot is taken; a query only finds its bucket.
-Laws: the same snapshot and packet give the same reply; a tailored answer carries the shortest scope within which it
-is the same (RFC 7871); the case of the question is kept; nothing that a client sends makes `respond` fail.
+Names: the domain itself, `door.` and `api.` (the doors for this client), `edge.`, `media.`, `turn.` (the sites that
+serve these), `why.` and `<service>.why.` (TXT: the same in words), the name servers.  All that can be rendered and
+signed ahead is, when the snapshot is taken; a question only finds its cell.
+Laws: the same snapshot and packet give the same reply; a tailored answer carries the shortest scope within which it is
+the same (RFC 7871); the case of the question is kept; nothing that a client sends makes `answer` fail.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
+from bisect import bisect_right
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
-from moonbow.world import World, door_address, world_address
+from moonbow.world import World
 
 from . import codec
 from .addresses import Address
-from .atlas import find, find_resolver, scope
-from .codec import Fault, Query, build_reply, join_records, name_wire, read_query, record
-from .model import Decision
-from .policy import TTL_DEGRADED_S, TTL_S, doors_of
+from .atlas import find, find_resolver
+from .codec import (
+    NOTHING,
+    Fault,
+    Query,
+    Reply,
+    Section,
+    Subnet,
+    build_edns,
+    build_reply,
+    name_wire,
+    read_query,
+    record,
+    steady,
+)
+from .dnssec import Signer, Window, ZoneKey, nsec_data, window_at
+from .model import SERVICES, SLICES, Map, Plan, Table
+from .policy import TTL_DEGRADED_S
+from .slices import cell_scope, slice_of
 from .snapshot import Snapshot, explain_address, why_text
+from .zone import (
+    NEGATIVE_TTL_S,
+    Name,
+    Rendered,
+    Renderer,
+    Servers,
+    addresses_of,
+    lay_out,
+    pool_orders,
+    service_kinds,
+    soa_data,
+    ttl_of,
+    usual_servers,
+)
 
-ADDRESSES_MAX = 16  # doors in one answer
-TURNS_MAX = 8  # orders of one answer; the query's id picks one
 WHY_BYTES_MAX = 2_048
-NEGATIVE_TTL_S = 30
-ZONE_TTL_S = 3_600
-_RFC8482 = b"\x07RFC8482\x00"
+Authority = tuple[int, bytes]
+Replies = tuple[Reply, ...]
 
-Turns = tuple[tuple[int, bytes], ...]
+
+class Answer(NamedTuple):
+    """A reply, whether another source would get another one, and the number of its cell (-1: it has none)."""
+
+    reply: Reply
+    by_source: bool = False
+    cell: int = -1
+
+
+class Client(NamedTuple):
+    """Whose answer is wanted: an address, the range of the map that holds it, its bucket, whether the query told it."""
+
+    address: int
+    table: Table
+    at: int
+    bucket: int
+    told: bool
+
+
+class Service(NamedTuple):
+    """A service ready to be answered: cells of its plan, which buckets are split, rendered pools by owner and type."""
+
+    number: int
+    cells: tuple[int, ...]
+    split: tuple[bool, ...]
+    rendered: dict[tuple[bytes, int], tuple[Rendered, ...]]
+
+
+class Template:
+    """All questions that are alike but for the client's address at their end, of a known number of whole bytes."""
+
+    def __init__(
+        self, query: Query, subnet: Subnet, table: Table, service: Service, base: int, replies: Replies
+    ) -> None:
+        self._table = table
+        self._shift = table.bits - 8 * len(subnet.raw)
+        self._service = service
+        self._base = base
+        self._replies = replies
+        edns = query.edns
+        assert edns is not None
+        bare = build_edns(edns, codec.NOERROR, 0)
+        self._tail = bare[: len(bare) - len(subnet.raw) - 1]
+
+    def fill(self, raw: bytes) -> tuple[Reply, int]:
+        """The reply for the address `raw`, and the number of its cell.  As `Responder.answer`, only faster."""
+        table = self._table
+        address = int.from_bytes(raw, "big") << self._shift
+        at = bisect_right(table.starts, address) - 1
+        bucket = table.buckets[at]
+        cell = SLICES * bucket + slice_of(table.bits, address)
+        length = cell_scope(table, at, address, self._service.split[bucket])
+        found = self._replies[self._service.cells[cell]]
+        return Reply(found.rcode, found.head, found.turns, b"%b%c%b" % (self._tail, length, raw)), self._base + cell
 
 
 class Responder:
-    """Answers for one snapshot.  Immutable: a new snapshot makes a new responder."""
+    """Answers for one snapshot.  Immutable: a new snapshot makes a new responder; `renderer` is handed on."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        world = snapshot.world
-        self._snapshot = snapshot
-        self._zone = name_wire(world.domain)
-        self._doors = frozenset({self._zone, name_wire(f"door.{world.domain}"), name_wire(f"api.{world.domain}")})
-        self._why = name_wire(f"why.{world.domain}")
-        self._ns = name_wire(f"ns.{world.domain}")
-        self._names = self._doors | {self._why, self._ns}
-        self._turns = tuple(render_doors(snapshot, decision) for decision in snapshot.decisions)
-        self._soa = _soa_data(self._ns, self._zone, snapshot)
-        self._own = {
-            (self._zone, codec.NS): record(codec.NS, ZONE_TTL_S, self._ns),
-            (self._zone, codec.SOA): record(codec.SOA, ZONE_TTL_S, self._soa),
-            (self._ns, codec.A): record(codec.A, ZONE_TTL_S, socket.inet_aton(world_address(world))),
+    def __init__(self, snapshot: Snapshot, renderer: Renderer | None = None, servers: Servers | None = None) -> None:
+        self.snapshot = snapshot
+        self.renderer = renderer or Renderer(None)
+        self.cells = SLICES * len(snapshot.map.buckets)
+        servers = servers or usual_servers(snapshot.world)
+        self._zone = name_wire(snapshot.world.domain)
+        self._names = lay_out(snapshot, servers, self.renderer)
+        self._services = {
+            service: self._compile(number, snapshot.plans[service]) for number, service in enumerate(SERVICES)
         }
+        self._soa = soa_data(self._zone, servers, snapshot.changed_at_s)
+        self._soa_signature = b""
+        if signer := self.renderer.signer:
+            self._soa_signature = signer.sign(self._zone, codec.SOA, NEGATIVE_TTL_S, (self._soa,))
 
-    def respond(self, packet: bytes, source: str, *, tcp: bool = False, small: bool = False) -> bytes | None:
-        """The reply to `packet` from the IP address `source`; None where silence is right.
+    @property
+    def signer(self) -> Signer | None:
+        """Who signs; None where the zone is not signed."""
+        return self.renderer.signer
 
-        `small` leaves out all records of replies beyond 512 bytes (truncated): for a flood of spoofed questions.
-        """
+    def _compile(self, number: int, plan: Plan) -> Service:
+        buckets = range(len(self.snapshot.map.buckets))
+        rendered: dict[tuple[bytes, int], tuple[Rendered, ...]] = {}
+        for kind in service_kinds(self.snapshot, plan.service):
+            orders = [pool_orders(self.snapshot, plan.service, pool, kind) for pool in plan.pools]
+            for owner, name in self._names.items():
+                if name.service == plan.service:
+                    rendered[owner, kind] = tuple(
+                        self.renderer.turning(owner, kind, ttl_of(pool), order)
+                        for pool, order in zip(plan.pools, orders, strict=True)
+                    )
+        return Service(number, tuple(plan.cells), tuple(plan.is_split(bucket) for bucket in buckets), rendered)
+
+    def respond(self, packet: bytes, source: str, *, tcp: bool = False) -> bytes | None:
+        """The whole reply to `packet` from the IP address `source`; None where silence is right."""
         try:
             query = read_query(packet)
         except Fault as fault:
-            return fault.reply
-        limit = codec.UDP_BYTES_PLAIN if small else codec.size_limit(query, tcp)
-        return self._answer(query, source, limit)
+            return fault.reply.finish(packet) if fault.reply else None
+        return self.answer(query, packed(source), codec.size_limit(query, tcp)).reply.finish(packet)
 
-    def _answer(self, query: Query, source: str, limit: int) -> bytes:
+    def answer(self, query: Query, source: bytes, limit: int, cookie: bytes = b"") -> Answer:
+        """The answer of at most `limit` bytes for a query from a packed address, with `cookie` among its options.
+
+        `Exhausted` where it takes a signature that the signer has no more leave to make.
+        """
         if query.edns and query.edns.version:
-            return build_reply(query, codec.BADVERS, limit=limit)
-        if query.klass != codec.IN or query.kind in (codec.AXFR, codec.IXFR) or not self._is_ours(query.key):
-            return build_reply(query, codec.REFUSED, limit=limit)
-        if query.kind == codec.A and query.key in self._doors:
-            return self._answer_doors(query, source, limit)
-        if query.kind == codec.TXT and query.key == self._why:
-            return self._answer_why(query, source, limit)
-        if own := self._own.get((query.key, query.kind)):
-            return build_reply(query, codec.NOERROR, (1, own), limit=limit)
-        if query.key not in self._names:
-            return build_reply(query, codec.NXDOMAIN, authority=self._authority(query), limit=limit)
-        if query.kind == codec.ANY:
-            return build_reply(query, codec.NOERROR, (1, record(codec.HINFO, ZONE_TTL_S, _RFC8482)), limit=limit)
-        return build_reply(query, codec.NOERROR, authority=self._authority(query), limit=limit)
+            return Answer(build_reply(query, codec.BADVERS, limit=limit, cookie=cookie))
+        if not query.question:
+            return Answer(build_reply(query, codec.NOERROR, limit=limit, cookie=cookie))
+        if query.kind == codec.NXNAME:
+            return Answer(build_reply(query, codec.FORMERR, limit=limit, cookie=cookie))
+        name = self._names.get(query.key)
+        if query.klass != codec.IN or query.kind in (codec.AXFR, codec.IXFR) or not (name or self._is_ours(query.key)):
+            return Answer(build_reply(query, codec.REFUSED, limit=limit, cookie=cookie))
+        if name is None:
+            return Answer(self._absent(query, None, limit, cookie))
+        if fixed := name.fixed.get(query.kind):
+            return Answer(build_reply(query, 0, fixed.of(self._signs(query)), limit=limit, cookie=cookie))
+        if name.service and (pools := self._services[name.service].rendered.get((query.key, query.kind))):
+            return self._tailored(query, self._services[name.service], pools, source, limit, cookie)
+        if name.why and query.kind == codec.TXT:
+            return self._explained(query, name.why, source, limit, cookie)
+        if self.signer and query.kind in (codec.NSEC, codec.RRSIG):
+            section = self._denial_asked_for(query, name)
+            return Answer(build_reply(query, 0, section, limit=limit, cookie=cookie))
+        return Answer(self._absent(query, name, limit, cookie))
 
-    def _answer_doors(self, query: Query, source: str, limit: int) -> bytes:
-        address, bits, told = _client(query, source)
-        table = self._snapshot.map.v4 if bits == 32 else self._snapshot.map.v6
-        at = find(table, address)
-        ruled = None if told else find_resolver(self._snapshot.map, bits, address)
-        turns = self._turns[table.buckets[at] if ruled is None else ruled]
-        answer = turns[query.ident % len(turns)]
-        authority = b"" if answer[0] else self._authority(query)
-        length = scope(table, at, address) if told else 0
-        return build_reply(query, codec.NOERROR, answer, authority, length, limit=limit)
+    def template(self, query: Query, limit: int) -> Template | None:
+        """What answers all queries like this one, whatever network of their length they tell; None if nothing does."""
+        name, subnet = self._names.get(query.key), query.edns.subnet if query.edns else None
+        if name is None or name.service is None or subnet is None or subnet.source != 8 * len(subnet.raw):
+            return None
+        service = self._services[name.service]
+        pools = service.rendered.get((query.key, query.kind))
+        if query.klass != codec.IN or not subnet.raw or not pools or (query.edns and query.edns.version):
+            return None
+        sections = [pool.of(self._signs(query)) for pool in pools]
+        if not all(section.records for section in sections):
+            return None
+        replies = tuple(build_reply(query, codec.NOERROR, section, limit=limit) for section in sections)
+        table = self.snapshot.map.v4 if subnet.family == 1 else self.snapshot.map.v6
+        return Template(query, subnet, table, service, service.number * self.cells, replies)
 
-    def _answer_why(self, query: Query, source: str, limit: int) -> bytes:
-        address, bits, told = _client(query, source)
-        table = self._snapshot.map.v4 if bits == 32 else self._snapshot.map.v6
-        client: Address = IPv4Address(address) if bits == 32 else IPv6Address(address)
-        text = why_text(explain_address(self._snapshot, client)).encode()[:WHY_BYTES_MAX].decode("utf-8", "ignore")
-        answer = join_records([record(codec.TXT, TTL_DEGRADED_S, codec.text_data(text))])
-        length = scope(table, find(table, address), address) if told else 0
-        return build_reply(query, codec.NOERROR, answer, scope=length, limit=limit)
+    def _signs(self, query: Query) -> bool:
+        return self.renderer.signer is not None and query.edns is not None and query.edns.do
+
+    def _tailored(
+        self, query: Query, service: Service, pools: tuple[Rendered, ...], source: bytes, limit: int, cookie: bytes
+    ) -> Answer:
+        address, table, at, bucket, told = self._client(query, source)
+        cell = SLICES * bucket + slice_of(table.bits, address)
+        section = pools[service.cells[cell]].of(self._signs(query))
+        length = cell_scope(table, at, address, service.split[bucket]) if told else 0
+        number = service.number * self.cells + cell
+        if not section.records:
+            return Answer(self._absent(query, self._names[query.key], limit, cookie, length), not told, number)
+        return Answer(build_reply(query, 0, section, scope=length, limit=limit, cookie=cookie), not told, number)
+
+    def _explained(self, query: Query, service: str, source: bytes, limit: int, cookie: bytes) -> Answer:
+        address, table, at, bucket, told = self._client(query, source)
+        client: Address = IPv4Address(address) if table.bits == 32 else IPv6Address(address)
+        words = explain_service(self.snapshot, service, client).encode()[:WHY_BYTES_MAX].decode("utf-8", "ignore")
+        data = codec.text_data(words)
+        records = [record(codec.TXT, TTL_DEGRADED_S, data)]
+        if self._signs(query):
+            records.append(self._signature(query.key, codec.TXT, TTL_DEGRADED_S, data))
+        split = self._services[service].split[bucket]
+        length = cell_scope(table, at, address, split) if told else 0
+        return Answer(build_reply(query, 0, steady(records), scope=length, limit=limit, cookie=cookie), not told)
+
+    def _client(self, query: Query, source: bytes) -> Client:
+        """The client subnet, or else the resolver itself, for which there may be a rule of its own."""
+        known: Map = self.snapshot.map
+        subnet = query.edns.subnet if query.edns else None
+        if subnet is not None and subnet.source:
+            table = known.v4 if subnet.family == 1 else known.v6
+            at = find(table, subnet.address)
+            return Client(subnet.address, table, at, table.buckets[at], True)
+        table = known.v4 if len(source) == 4 else known.v6
+        address = int.from_bytes(source, "big")
+        at, ruled = find(table, address), find_resolver(known, table.bits, address)
+        return Client(address, table, at, table.buckets[at] if ruled is None else ruled, False)
 
     def _is_ours(self, key: bytes) -> bool:
         """Whether a name is the zone's or below it, label by label."""
-        if len(key) <= len(self._zone):
-            return key == self._zone
         if not key.endswith(self._zone):
             return False
         at, start = 0, len(key) - len(self._zone)
@@ -111,53 +249,78 @@ class Responder:
             at += key[at] + 1
         return at == start
 
-    def _authority(self, query: Query) -> bytes:
-        """The SOA that says how long a "no" may be remembered; its owner is the tail of the name asked."""
-        owner = struct.pack("!H", 0xC000 | 12 + len(query.key) - len(self._zone))
-        return record(codec.SOA, NEGATIVE_TTL_S, self._soa, owner)
+    def _absent(self, query: Query, name: Name | None, limit: int, cookie: bytes, scope: int = 0) -> Reply:
+        """No such name, or no such records at a name; the SOA says how long that may be remembered.
+
+        Signed, the denial is compact (RFC 9824): an absent name has but the type NXNAME, and is said to be there.
+        """
+        owner = (0xC000 | 12 + len(query.key) - len(self._zone)).to_bytes(2, "big")
+        soa = record(codec.SOA, NEGATIVE_TTL_S, self._soa, owner)
+        rcode = codec.NOERROR if name else codec.NXDOMAIN
+        authority: Authority = (1, soa)
+        if self._signs(query):
+            kinds = tuple(kind for kind in name.kinds if kind != query.kind) if name else (codec.NXNAME,)
+            signature = record(codec.RRSIG, NEGATIVE_TTL_S, self._soa_signature, owner)
+            authority = (4, soa + signature + b"".join(self._denial(query.key, kinds)))
+            rcode = rcode if query.edns and query.edns.co else codec.NOERROR
+        return build_reply(query, rcode, NOTHING, authority, scope, limit=limit, cookie=cookie)
+
+    def _denial(self, owner: bytes, kinds: tuple[int, ...]) -> tuple[bytes, bytes]:
+        data = nsec_data(owner, kinds)
+        return record(codec.NSEC, NEGATIVE_TTL_S, data), self._signature(owner, codec.NSEC, NEGATIVE_TTL_S, data)
+
+    def _denial_asked_for(self, query: Query, name: Name) -> Section:
+        nsec, signature = self._denial(query.key, name.kinds)
+        if query.kind == codec.RRSIG:
+            return steady([signature])
+        return steady([nsec, signature] if self._signs(query) else [nsec])
+
+    def _signature(self, owner: bytes, kind: int, ttl_s: int, data: bytes) -> bytes:
+        signer = self.renderer.signer
+        assert signer is not None
+        return record(codec.RRSIG, ttl_s, signer.sign_now(owner, kind, ttl_s, data))
 
 
-def render_doors(snapshot: Snapshot, decision: Decision) -> Turns:
-    """The A records of a decision, in up to `TURNS_MAX` orders, sites taking turns so that the first ones spread."""
-    ttl_s = TTL_DEGRADED_S if decision.degraded else TTL_S
-    records = [record(codec.A, ttl_s, socket.inet_aton(ip)) for ip in door_addresses(snapshot, decision)]
-    turns = min(len(records), TURNS_MAX)
-    if not turns:
-        return ((0, b""),)
-    step = len(records) / turns
-    orders = (records[(start := round(turn * step)) :] + records[:start] for turn in range(turns))
-    return tuple(join_records(order[:ADDRESSES_MAX]) for order in orders)
+def explain_service(snapshot: Snapshot, service: str, client: Address) -> str:
+    """Why a client is sent where it is for a service, on one line."""
+    table = snapshot.map.v4 if client.version == 4 else snapshot.map.v6
+    bucket, slice_no = table.buckets[find(table, int(client))], slice_of(table.bits, int(client))
+    ending = f"; service {service}, slice {slice_no} of {SLICES}; {snapshot.digest}"
+    if service == "door":
+        return why_text(explain_address(snapshot, client)) + ending
+    pool = snapshot.plans[service].pool(bucket, slice_no)
+    addresses = " ".join(addresses_of(snapshot, service, pool.sites))
+    region = snapshot.map.buckets[bucket].region
+    return f"{client} is of region {region}; {pool.reason}; addresses: {addresses}; snapshot {snapshot.number}{ending}"
 
 
-def door_addresses(snapshot: Snapshot, decision: Decision) -> list[str]:
-    """The IPv4 addresses of the doors of a decision's sites: every site's first, then every site's second, …"""
-    found: list[tuple[int, int, str]] = []
-    for order, name in enumerate(decision.answer):
-        ref = snapshot.world.site(name)
-        for turn, number in enumerate(doors_of(snapshot.health[name])):
-            found.append((turn, order, door_address(snapshot.world, ref, number)))
-    return [address for _, _, address in sorted(found) if ":" not in address]
-
-
-def _client(query: Query, source: str) -> tuple[int, int, bool]:
-    """(address, bits of its family, whether the query told it): the client subnet, or else the resolver itself."""
-    subnet = query.edns.subnet if query.edns else None
-    if subnet is not None and subnet.source:
-        return subnet.address, 32 if subnet.family == 1 else 128, True
+def packed(source: str) -> bytes:
+    """An IP address as text, packed; one of IPv4 within IPv6 as what it is."""
     try:
-        return int.from_bytes(socket.inet_aton(source), "big"), 32, False
+        return socket.inet_aton(source)
     except OSError:
         found = ip_address(source.partition("%")[0])
         mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-        return (int(mapped), 32, False) if mapped else (int(found), 128, False)
+        return (mapped or found).packed
 
 
-def _soa_data(ns: bytes, zone: bytes, snapshot: Snapshot) -> bytes:
-    """Serial: the second of the last change.  Secondaries do not exist, so refresh and expiry only have to be sane."""
-    serial = int(snapshot.changed_at_s) & 0xFFFFFFFF
-    return ns + b"\x0ahostmaster" + zone + struct.pack("!IIIII", serial, 3_600, 600, 604_800, NEGATIVE_TTL_S)
+class Printer:
+    """Makes responders, and carries what was rendered and signed from one to the next.  Without a key: unsigned."""
 
+    def __init__(self, world: World, key: ZoneKey | None, servers: Servers | None = None) -> None:
+        self._key = key
+        self._zone = name_wire(world.domain)
+        self._servers = servers
+        self._window: Window | None = None
+        self._renderer = Renderer(None)
 
-def zone_names(world: World) -> tuple[str, ...]:
-    """Every name the responder knows, for people and tests."""
-    return (world.domain, *(f"{label}.{world.domain}" for label in ("door", "api", "why", "ns")))
+    def is_due(self, now_s: float) -> bool:
+        """Whether signatures made now would last longer than the last ones, so that a new responder is wanted."""
+        return self._key is not None and window_at(now_s) != self._window
+
+    def make(self, snapshot: Snapshot, now_s: float) -> Responder:
+        """The responder of a snapshot at `now_s` (Unix seconds)."""
+        if self._key is not None and self.is_due(now_s):
+            self._window = window_at(now_s)
+            self._renderer = Renderer(Signer(self._key, self._zone, self._window))
+        return Responder(snapshot, self._renderer, self._servers)

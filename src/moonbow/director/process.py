@@ -17,9 +17,8 @@ from .adapters.doors import Probe, Probing, Target, Trust
 from .adapters.http import HttpServer, Page
 from .adapters.inputs import Watched, parse_overrides
 from .adapters.maps import DatabaseWatch, WatchedMap
-from .adapters.nameserver import NameServer
+from .answers import Answers
 from .atlas import compile_map
-from .dns import Responder
 from .metrics import render_metrics
 from .model import Overrides, SiteHealth
 from .pages import answer_page
@@ -49,9 +48,9 @@ class Director:
         self._number = 0
         self._read_first()
         self._known = (self._ranges.value, compile_map(world, self._ranges.value))
-        self._decide()
+        self._snapshot = self._take()
         home = world_address(world)
-        self.names = NameServer(home, Ports.DNS, lambda: self._responder)
+        self.names = Answers(world, state, [home], Ports.DNS, self._snapshot)
         self.pages = HttpServer(home, Ports.DIRECTOR, self._serve)
 
     async def run(self) -> None:
@@ -72,7 +71,7 @@ class Director:
                         await self._looked.wait()
                 await self.names.open()
                 self._serving = True
-                log.info("serving", extra={"f": {"address": self.names.address, "port": self.names.port}})
+                log.info("serving", extra={"f": {"address": world_address(self.world), "port": self.names.port}})
 
     @property
     def snapshot(self) -> Snapshot:
@@ -114,6 +113,7 @@ class Director:
         """Take in the operator's word and a new address map as soon as they change."""
         while True:
             await asyncio.sleep(POLL_S)
+            self.names.refresh()
             if self._overrides.poll():
                 self._note(self._overrides)
                 self._decide()
@@ -129,10 +129,13 @@ class Director:
 
     def _decide(self) -> None:
         """Take a new snapshot and answer from it at once."""
+        self._snapshot = self._take()
+        self.names.serve(self._snapshot)
+
+    def _take(self) -> Snapshot:
         self._number += 1
         health, wishes = dict(self._health), self._overrides.value
-        self._snapshot = take_snapshot(self.world, *self._known, health, wishes, self._number, time.time())
-        self._responder = Responder(self._snapshot)
+        return take_snapshot(self.world, *self._known, health, wishes, self._number, time.time())
 
     def _serve(self, path: str, query: dict[str, str]) -> Page:
         if path == "/healthz":
@@ -140,6 +143,6 @@ class Director:
         if path == "/metrics":
             stale = {"overrides": bool(self._overrides.trouble), "addresses": bool(self._ranges.trouble)}
             stale["database"] = bool(self._database.trouble)
-            page = render_metrics(self._snapshot, self.names.counts, self._probes, stale)
+            page = render_metrics(self._snapshot, self.names.counts(), self._probes, stale)
             return Page(200, "text/plain; version=0.0.4", page)
         return Page(*answer_page(self._snapshot, path, query))

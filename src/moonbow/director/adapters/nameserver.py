@@ -1,14 +1,19 @@
-"""The sockets of the name server: UDP, and TCP with its limits (RFC 7766).  What to answer is `dns.Responder`'s."""
+"""The sockets of the name server: UDP, and TCP with its limits (RFC 7766).  What to answer is the desk's business.
+
+UDP here is asyncio's, for a process that has other work, too; `datagrams` serves the same sockets faster.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from collections import Counter
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
 from typing import cast
 
-from moonbow.director.dns import Responder
+from moonbow.director.desk import Desk
+from moonbow.director.dns import packed
 
 RECEIVE_BUFFER_BYTES = 4 * 1_048_576
 UDP_QUERY_BYTES_MAX = 4_096
@@ -16,98 +21,82 @@ TCP_QUERY_BYTES_MAX = 4_096
 TCP_CONNECTIONS_MAX = 128
 TCP_IDLE_S = 10.0
 TCP_WAITING_BYTES_HIGH = 65_536
-BIG_REPLY_BYTES = 512
-BIG_REPLIES_PER_S = 100.0  # over UDP; beyond it they are truncated, so that nobody uses us to flood somebody else
-
-Answer = Callable[[], Responder]
-
-
-class Counts:
-    """What happened so far, for the metrics."""
-
-    def __init__(self) -> None:
-        self.replies: Counter[tuple[str, int]] = Counter()  # (transport, rcode)
-        self.silent: Counter[str] = Counter()
-        self.truncated_flood = 0
-        self.tcp_connections = 0
-        self.tcp_refused = 0
-
-
-class Budget:
-    """A token bucket: `per_s` on average, as much again at once."""
-
-    def __init__(self, per_s: float) -> None:
-        self.per_s = per_s
-        self._left = per_s
-        self._at_s = 0.0
-
-    def take(self, now_s: float) -> bool:
-        """Whether one more is allowed now."""
-        self._left = min(self.per_s, self._left + (now_s - self._at_s) * self.per_s)
-        self._at_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+TICK_S = 1.0
 
 
 class NameServer:
-    """UDP and TCP on one address and port, asking `current` for the responder of the moment."""
+    """UDP and TCP on one port of one or more addresses of either family.  Port 0 takes a free one: see `port`."""
 
-    def __init__(self, address: str, port: int, current: Answer) -> None:
-        self.address = address
+    def __init__(self, addresses: Sequence[str], port: int, desk: Desk, *, share_port: bool = False) -> None:
+        self.addresses = tuple(addresses)
         self.port = port
-        self.current = current
-        self.counts = Counts()
+        self.desk = desk
         self.streams: set[_Stream] = set()
-        self._sockets: list[socket.socket] = []
-        self._udp: asyncio.BaseTransport | None = None
-        self._tcp: asyncio.Server | None = None
+        self._share_port = share_port
+        self._udp: list[socket.socket] = []
+        self._tcp: list[socket.socket] = []
+        self._open: list[asyncio.BaseTransport | asyncio.Server] = []
+        self._ticking: asyncio.Task[None] | None = None
 
-    def bind(self) -> None:
-        """Take the addresses, so that questions wait in the kernel until `open`; OSError if they are taken."""
-        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            sock = socket.socket(family, kind)
-            self._sockets.append(sock)
-            sock.setblocking(False)
-            if kind == socket.SOCK_DGRAM:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            else:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((self.address, self.port))
+    def bind(self) -> list[socket.socket]:
+        """Take the addresses, so that questions wait in the kernel until they are served; OSError if they are taken.
+
+        The UDP sockets.  With `share_port` other processes may take the same ones, and the kernel shares out the work.
+        """
+        for address in self.addresses:
+            for kind, found in ((socket.SOCK_DGRAM, self._udp), (socket.SOCK_STREAM, self._tcp)):
+                sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+                found.append(sock)
+                sock.setblocking(False)
+                if sock.family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                if kind == socket.SOCK_DGRAM:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+                else:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if self._share_port:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.bind((address, self.port))
+                self.port = sock.getsockname()[1]
+        return self._udp
 
     async def open(self) -> None:
-        """Answer from now on."""
+        """Answer from now on, UDP as well as TCP, and keep the desk's time."""
         loop = asyncio.get_running_loop()
-        udp, tcp = self._sockets
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
-        self._tcp = await loop.create_server(lambda: _Stream(self), sock=tcp, backlog=128)
+        for sock in self._udp:
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self.desk), sock=sock)
+            self._open.append(transport)
+        self._ticking = asyncio.create_task(self._tick())
+        await self.open_streams()
+
+    async def open_streams(self) -> None:
+        """Answer over TCP from now on; UDP and the time are somebody else's."""
+        loop = asyncio.get_running_loop()
+        for sock in self._tcp:
+            self._open.append(await loop.create_server(lambda: _Stream(self), sock=sock, backlog=128))
 
     async def close(self) -> None:
         """Stop listening and end what is connected."""
-        if self._udp is not None:
-            self._udp.close()
-        if self._tcp is not None:
-            self._tcp.close()
-        for sock in self._sockets:
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
+        for opened in self._open:
+            opened.close()
+        for sock in (*self._udp, *self._tcp):
             sock.close()
         for stream in tuple(self.streams):
             stream.abort()
 
-    def count(self, transport: str, reply: bytes | None) -> None:
-        """Note one query and how it was answered."""
-        if reply is None:
-            self.counts.silent[transport] += 1
-        else:
-            self.counts.replies[transport, reply[3] & 0xF] += 1
+    async def _tick(self) -> None:
+        while True:
+            self.desk.tick(time.time())
+            await asyncio.sleep(TICK_S)
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, server: NameServer) -> None:
-        self._server = server
-        self._big = Budget(BIG_REPLIES_PER_S)
-        self._clock = asyncio.get_running_loop().time
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -115,14 +104,8 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         if len(data) > UDP_QUERY_BYTES_MAX or addr[1] == 0:
-            self._server.count("udp", None)
             return
-        responder, source = self._server.current(), cast(str, addr[0])
-        reply = responder.respond(data, source)
-        if reply is not None and len(reply) > BIG_REPLY_BYTES and not self._big.take(self._clock()):
-            self._server.counts.truncated_flood += 1
-            reply = responder.respond(data, source, small=True)
-        self._server.count("udp", reply)
+        reply = self._desk.handle(data, packed(cast(str, addr[0])))
         if reply is not None and self._transport is not None:
             self._transport.sendto(reply, addr)
 
@@ -134,7 +117,7 @@ class _Stream(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._waiting = bytearray()
-        self._source = ""
+        self._source = b""
         self._transport: asyncio.Transport | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._choked = False
@@ -143,12 +126,12 @@ class _Stream(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         if len(self._server.streams) >= TCP_CONNECTIONS_MAX or peer is None:
-            self._server.counts.tcp_refused += 1
+            self._server.desk.counts.tcp_refused += 1
             self._transport.abort()
             return
-        self._source = peer[0]
+        self._source = packed(peer[0])
         self._server.streams.add(self)
-        self._server.counts.tcp_connections = len(self._server.streams)
+        self._server.desk.counts.tcp_connections = len(self._server.streams)
         self._transport.set_write_buffer_limits(high=TCP_WAITING_BYTES_HIGH)
         self._rearm()
 
@@ -171,7 +154,7 @@ class _Stream(asyncio.Protocol):
         if self._idle is not None:
             self._idle.cancel()
         self._server.streams.discard(self)
-        self._server.counts.tcp_connections = len(self._server.streams)
+        self._server.desk.counts.tcp_connections = len(self._server.streams)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -195,9 +178,8 @@ class _Stream(asyncio.Protocol):
                 return
             if len(self._waiting) - at - 2 < size:
                 break
-            reply = self._server.current().respond(bytes(self._waiting[at + 2 : at + 2 + size]), self._source, tcp=True)
+            reply = self._server.desk.handle_stream(bytes(self._waiting[at + 2 : at + 2 + size]), self._source)
             at += 2 + size
-            self._server.count("tcp", reply)
             if reply is None:  # not a query: whoever speaks here speaks something else
                 self.abort()
                 return
