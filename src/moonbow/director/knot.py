@@ -1,6 +1,7 @@
 """`python -m moonbow.director.knot --state STATE`: lay out what a knotd of the world needs, and become that knotd.
 
-It starts with the answers of the last decision, so it is right while the director is away; the director drives it.
+It starts with the answers of the last decision, which Knot keeps in its journal, so it is right while the director is
+away.  The first time it waits for the director, which alone says what the zone holds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,16 +22,8 @@ from moonbow.world import Ports, World, load_world, world_address
 
 from . import addresses
 from .knot_buckets import build_database, label_of
-from .knot_config import (
-    KnotSettings,
-    known_sets,
-    parse_views,
-    parse_zone,
-    render_config,
-    render_views,
-    render_zone,
-)
-from .knot_records import Records, decide_records, digest_of
+from .knot_config import KnotSettings, parse_views, render_config, render_views
+from .knot_records import Views, decide_records, digest_of
 from .model import Map
 from .snapshot import Snapshot, take_snapshot
 from .zone import Servers, usual_servers
@@ -68,49 +60,46 @@ def program(name: str) -> str:
 
 
 def prepare(settings: KnotSettings, snapshot: Snapshot, progress: Callable[[int, int], None] | None = None) -> None:
-    """Everything in the folder, so that knotd can start.  Pools that were there keep the answers of the last decision.
+    """Everything in the folder, so that knotd can start; what is there already is the driver's to change.
 
-    Seconds where the map is new, milliseconds otherwise.  Not while a director drives this knotd.
+    Seconds the first time, for the database; milliseconds from then on.
     """
     for folder in (settings.folder, settings.folder / "run", settings.folder / "db"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(settings.config, render_config(settings).encode())
-    if settings.signed:
-        make_key(settings)
-    if read_labels(settings).digest != snapshot.map.digest:
+    if not read_labels(settings).digest:
         write_database(settings, snapshot.map, build_database(snapshot.map, progress or (lambda done, of: None)))
-    records = decide_records(snapshot, settings.servers)
-    write_views(settings, records)
-    before = known_sets(parse_zone(read_text(settings.zone)), f"{settings.domain}.")
-    sets = {key: before.get(key, held) for key, held in records.sets.items()}
-    write_private(settings.zone, render_zone(settings, sets, digest_of(sets), int(time.time())).encode())
+    if not settings.views.exists():
+        write_views(settings, decide_records(snapshot, settings.servers).views)
+    if settings.signed:
+        make_key(settings)  # reads the configuration, and so all that it names
 
 
 def make_key(settings: KnotSettings) -> None:
     """One key for the zone, if it has none; `ConfigError` if that fails."""
-    domain = f"{settings.domain}."
+    if any((settings.folder / "db").glob("keys/keys/*.pem")):
+        return
+    words = (f"{settings.domain}.", "generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
+    argv = (program("keymgr"), "-c", str(settings.config), *words)
     try:
-        if not _keymgr(settings, domain, "list").strip():
-            _keymgr(settings, domain, "generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
+        subprocess.run(argv, check=True, capture_output=True, text=True, timeout=KEYMGR_S)
+    except subprocess.CalledProcessError as error:
+        raise ConfigError(f"keymgr cannot make a key for {settings.domain}: {error.stderr.strip()}") from error
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigError(f"keymgr cannot make a key for {settings.domain}: {error}") from error
 
 
-def _keymgr(settings: KnotSettings, *words: str) -> str:
-    argv = (program("keymgr"), "-c", str(settings.config), *words)
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=KEYMGR_S).stdout
-
-
-def write_views(settings: KnotSettings, records: Records) -> None:
+def write_views(settings: KnotSettings, views: Views) -> None:
     """The file of views."""
-    domain = f"{settings.domain}."
-    write_private(settings.views, render_views(domain, records.views, digest_of(records.views)).encode())
+    write_private(settings.views, render_views(f"{settings.domain}.", views, digest_of(views)).encode())
 
 
-def read_views(settings: KnotSettings) -> Records:
-    """The views on disk, as records without sets; empty if there are none."""
-    _, views = parse_views(read_text(settings.views))
-    return Records({}, views, frozenset())
+def read_views(settings: KnotSettings) -> Views:
+    """The views on disk; none if they are not there."""
+    try:
+        return parse_views(settings.views.read_text())[1]
+    except OSError:
+        return {}
 
 
 def write_database(settings: KnotSettings, compiled: Map, data: bytes) -> None:
@@ -129,14 +118,6 @@ def read_labels(settings: KnotSettings) -> InUse:
     except (OSError, ValueError, TypeError, KeyError):
         pass
     return InUse("", frozenset())
-
-
-def read_text(path: Path) -> str:
-    """What a file of ours says; nothing if it is not there."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def main() -> int:

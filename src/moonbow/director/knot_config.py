@@ -1,11 +1,11 @@
-"""The files that a knotd of ours reads: its configuration, its zone, and its views.  Pure: values in, text out.
+"""The files that a knotd of ours reads: its configuration and its views; and the records that never change.  Pure.
 
 Sources: Knot DNS 3.2, "Configuration reference" and "Modules" (geoip, rrl, cookies, stats).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from .zone import NEGATIVE_TTL_S, ZONE_TTL_S, Servers
 
 WHY = "this name server keeps no reasons; ask the director: moonbow explain ADDRESS"
 RRSIG_LIFETIME_S = 14 * 86_400
+KNOTS_OWN = frozenset({"SOA", "RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY", "ZONEMD"})
 VIEWS_STATE = f"views.{STATE}"
 
 
@@ -40,11 +41,6 @@ class KnotSettings(NamedTuple):
     def socket(self) -> Path:
         """Where knotd is spoken to; sockets' paths are at most 107 bytes long."""
         return self.folder / "run" / "knot.sock"
-
-    @property
-    def zone(self) -> Path:
-        """The zone as it was after the last decision."""
-        return self.folder / "zone.txt"
 
     @property
     def views(self) -> Path:
@@ -107,11 +103,10 @@ def render_config(settings: KnotSettings) -> str:
         "zone:",
         f'  - domain: "{settings.domain}"',
         f'    storage: "{folder}"',
-        f'    file: "{settings.zone}"',
         "    module: mod-geoip/buckets",
         "    serial-policy: unixtime",
-        "    zonefile-sync: -1",  # the file is ours to write
-        "    zonefile-load: difference-no-serial",
+        "    zonefile-sync: -1",
+        "    zonefile-load: none",  # the zone is in the journal, as the last commit left it
         "    journal-content: all",
         f"    dnssec-signing: {'on' if settings.signed else 'off'}",
         "    dnssec-policy: ours",
@@ -120,11 +115,11 @@ def render_config(settings: KnotSettings) -> str:
 
 
 def fixed_sets(settings: KnotSettings) -> dict[Key, RecordSet]:
-    """The records that no decision changes, but for the SOA."""
+    """The records that no decision changes, without the SOA."""
     domain = f"{settings.domain}."
     sets = {
-        (domain, "NS"): RecordSet(ZONE_TTL_S, tuple(f"{label}.{domain}" for label in settings.servers)),
-        (domain, "CAA"): RecordSet(ZONE_TTL_S, ('0 issue ";"', f'0 iodef "mailto:hostmaster@{settings.domain}"')),
+        (domain, "NS"): RecordSet(ZONE_TTL_S, tuple(sorted(f"{label}.{domain}" for label in settings.servers))),
+        (domain, "CAA"): RecordSet(ZONE_TTL_S, (f'0 iodef "mailto:hostmaster@{settings.domain}"', '0 issue ";"')),
         (f"why.{domain}", "TXT"): RecordSet(ZONE_TTL_S, (f'"{WHY}"',)),
         (f"{VIEWS_STATE}.{domain}", "TXT"): RecordSet(SAID_TTL_S, ('"none"',)),
     }
@@ -137,20 +132,9 @@ def fixed_sets(settings: KnotSettings) -> dict[Key, RecordSet]:
                 sets[owner, "CNAME"] = RecordSet(TTL_S, (target,))
     for label, addresses in settings.servers.items():
         for kind, mark in (("A", False), ("AAAA", True)):
-            if mine := tuple(text for text in addresses if (":" in text) is mark):
+            if mine := tuple(sorted(text for text in addresses if (":" in text) is mark)):
                 sets[f"{label}.{domain}", kind] = RecordSet(ZONE_TTL_S, mine)
     return sets
-
-
-def render_zone(settings: KnotSettings, decided: Mapping[Key, RecordSet], state: str, serial: int) -> str:
-    """The zone file; the serial is the least that the zone may have."""
-    domain = f"{settings.domain}."
-    first = next(iter(settings.servers))
-    times = f"{serial} 14400 3600 1209600 {NEGATIVE_TTL_S}"
-    lines = [f"{domain} {ZONE_TTL_S} SOA {first}.{domain} hostmaster.{domain} {times}"]
-    for (owner, kind), held in sorted({**fixed_sets(settings), **decided, **state_set(domain, state)}.items()):
-        lines += (f"{owner} {held.ttl_s} {kind} {data}" for data in held.data)
-    return "\n".join(lines) + "\n"
 
 
 def state_set(domain: Owner, state: str) -> dict[Key, RecordSet]:
@@ -166,12 +150,6 @@ def render_views(domain: Owner, views: Views, state: str) -> str:
         lines.append(f'  - geo: "{key}"')
         lines += (f"    {kind}: {data}" for kind, data in rows)
     return "".join(f"{owner}:\n" + "\n".join(lines) + "\n" for owner, lines in owners.items())
-
-
-def parse_zone(text: str) -> list[tuple[str, str, int, str]]:
-    """(owner, type, TTL, data) of the lines of a file that `render_zone` wrote."""
-    rows = (line.split(" ", 3) for line in text.splitlines())
-    return [(row[0], row[2], int(row[1]), row[3]) for row in rows if len(row) == 4 and row[1].isdigit()]
 
 
 def parse_views(text: str) -> tuple[str, Views]:
@@ -192,12 +170,18 @@ def parse_views(text: str) -> tuple[str, Views]:
     return state, views
 
 
-def known_sets(rows: Iterable[tuple[str, str, int, str]], domain: Owner) -> dict[Key, RecordSet]:
-    """What decisions made of a zone's records, as Knot shows them: pools, the zone's own addresses, the state."""
+def soa_data(settings: KnotSettings, serial: int) -> str:
+    """The SOA of a zone that is new; from then on it is Knot's."""
+    domain = f"{settings.domain}."
+    first = next(iter(settings.servers))
+    return f"{first}.{domain} hostmaster.{domain} {serial} 14400 3600 1209600 {NEGATIVE_TTL_S}"
+
+
+def known_sets(rows: Iterable[tuple[str, str, int, str]]) -> dict[Key, RecordSet]:
+    """The record sets of a zone as Knot shows them, without those that Knot makes itself."""
     found: dict[Key, RecordSet] = {}
     for owner, kind, ttl_s, data in rows:
-        pool = owner.endswith(f".{POOLS}.{domain}") and kind in ("A", "AAAA")
-        if pool or (owner == domain and kind in ("A", "AAAA")) or (owner == f"{STATE}.{domain}" and kind == "TXT"):
+        if kind not in KNOTS_OWN:
             before = found.get((owner, kind))
             found[owner, kind] = RecordSet(ttl_s, tuple(sorted((*(before.data if before else ()), data))))
     return found

@@ -14,8 +14,17 @@ from typing import NamedTuple
 
 MARKER = b"\xab\xcd\xefMaxMind.com"
 SEPARATOR_BYTES = 16  # zeros between tree and values; offsets of values count from before them
-Value = str | int | Mapping[str, "Value"] | Sequence["Value"]
-_STRING, _UINT16, _UINT32, _MAP, _UINT64, _ARRAY = 2, 5, 6, 7, 9, 11
+_STRING, UINT16, UINT32, _MAP, UINT64, _ARRAY = 2, 5, 6, 7, 9, 11
+
+
+class Number(NamedTuple):
+    """A number that is not negative, of a kind: UINT16, UINT32 or UINT64; readers insist on the kind."""
+
+    kind: int
+    value: int
+
+
+Value = str | Number | Mapping[str, "Value"] | Sequence["Value"]
 
 
 class Tree(NamedTuple):
@@ -30,14 +39,13 @@ class Tree(NamedTuple):
 
 
 def encode_value(value: Value) -> bytes:
-    """One value of the data section; numbers as uint32, or uint64 where they need it."""
+    """One value of the data section."""
     if isinstance(value, str):
         data = value.encode()
         return _control(_STRING, len(data)) + data
-    if isinstance(value, int):
-        kind = _UINT32 if value < 1 << 32 else _UINT64
-        data = value.to_bytes((value.bit_length() + 7) // 8, "big")
-        return _control(kind, len(data)) + data
+    if isinstance(value, Number):
+        data = value.value.to_bytes((value.value.bit_length() + 7) // 8, "big")
+        return _control(value.kind, len(data)) + data
     if isinstance(value, Mapping):
         rows = (encode_value(key) + encode_value(held) for key, held in value.items())
         return _control(_MAP, len(value)) + b"".join(rows)
@@ -51,8 +59,8 @@ def _control(kind: int, size: int) -> bytes:
     return (bytes([kind << 5 | size]) if kind < 8 else bytes([size, kind - 7])) + more
 
 
-def encode_database(tree: Tree, leaves: Sequence[Value], kind: str, description: str, built_s: int = 0) -> bytes:
-    """The file of a tree over IPv6 (IPv4 below ::/96).  `built_s` is Unix time; equal input makes equal files."""
+def encode_database(tree: Tree, leaves: Sequence[Value], kind: str, description: str, built_s: int = 1) -> bytes:
+    """The file of a tree over IPv6 (IPv4 below ::/96).  `built_s` is Unix time, not 0; equal input, equal files."""
     values = bytearray()
     offsets: list[int] = []
     for leaf in leaves:
@@ -70,15 +78,15 @@ def encode_database(tree: Tree, leaves: Sequence[Value], kind: str, description:
     records[1::2] = [order.get(to, to) if to >= 0 else base + offsets[~to] for to in right]
     bits = 24 if base + len(values) < 1 << 24 else 32
     about: dict[str, Value] = {
-        "binary_format_major_version": 2,
-        "binary_format_minor_version": 0,
-        "build_epoch": built_s,
+        "binary_format_major_version": Number(UINT16, 2),
+        "binary_format_minor_version": Number(UINT16, 0),
+        "build_epoch": Number(UINT64, built_s),
         "database_type": kind,
         "description": {"en": description},
-        "ip_version": 6,
+        "ip_version": Number(UINT16, 6),
         "languages": ["en"],
-        "node_count": count,
-        "record_size": bits,
+        "node_count": Number(UINT32, count),
+        "record_size": Number(UINT16, bits),
     }
     return _pack(records, bits) + bytes(SEPARATOR_BYTES) + values + MARKER + encode_value(about)
 

@@ -22,18 +22,10 @@ import dns.message
 import dns.rdatatype
 
 from moonbow.base.errors import Unavailable
-from moonbow.base.files import write_private
-from moonbow.director.knot import read_labels, read_text, read_views, write_database, write_views
+from moonbow.director.knot import InUse, read_labels, read_views, write_database, write_views
 from moonbow.director.knot_buckets import build_database
-from moonbow.director.knot_config import (
-    VIEWS_STATE,
-    KnotSettings,
-    known_sets,
-    render_zone,
-    state_set,
-)
+from moonbow.director.knot_config import VIEWS_STATE, KnotSettings, fixed_sets, known_sets, soa_data, state_set
 from moonbow.director.knot_records import (
-    STATE,
     Edit,
     Key,
     Records,
@@ -47,6 +39,7 @@ from moonbow.director.knot_records import (
 )
 from moonbow.director.model import Map
 from moonbow.director.snapshot import Snapshot
+from moonbow.director.zone import ZONE_TTL_S
 
 from .knot_control import Command, Conversation, Rejected, records_of
 
@@ -100,9 +93,9 @@ class KnotDriver:
         self._trouble = "no decision yet"
         self._known: dict[Key, RecordSet] | None = None
         self._serial = ""
-        self._loaded = read_views(settings).views
+        self._loaded: Views = {}
         self._loaded_at: float | None = None  # None: knotd may have others, or old signatures
-        self._in_use = read_labels(settings)
+        self._in_use = InUse("", frozenset())
         self._committed_at = 0.0
         self._building: asyncio.Future[bytes] | None = None
         self._wanted_map = ""
@@ -155,39 +148,39 @@ class KnotDriver:
 
     async def _follow(self, snapshot: Snapshot) -> None:
         records = decide_records(snapshot, self.settings.servers)
+        if self._loaded_at is None:
+            self._loaded, self._in_use = read_views(self.settings), read_labels(self.settings)
         async with Conversation(self.settings.socket, TIMEOUT_S) as talk:
-            changed = await self._put(talk, records)
-        self._committed_at = self._clock()
+            await self._put(talk, records)
+            self._committed_at = self._clock()
         swapped = await self._refresh_database(snapshot.map)
         views = keep_views(records, self._loaded, self._in_use.labels)
-        if await self._must_load(views) or swapped:
-            await self._load(Records({}, views, frozenset()))
+        if swapped or await self._must_load(views):
+            await self._load(views)
             self._in_use = read_labels(self.settings)
             async with Conversation(self.settings.socket, TIMEOUT_S) as talk:
-                changed = await self._put(talk, records) or changed
-        if changed:
-            await asyncio.to_thread(self._write_zone)
+                await self._put(talk, records)
 
-    async def _put(self, talk: Conversation, records: Records) -> bool:
-        """Make the record sets what they should be; whether anything had to change."""
+    async def _put(self, talk: Conversation, records: Records) -> None:
+        """Make the record sets what they should be."""
         known = await self._observe(talk)
         sets = bridge(records, self._loaded, known, self._in_use.labels)
         if self._loaded_at is None:  # take nothing away that views may lead to
             sets = known | sets
-        sets |= state_set(self._domain, digest_of(sets))
-        edits = plan_edits(known, sets)
-        if edits:
+        sets |= fixed_sets(self.settings)
+        sets |= state_set(self._domain, digest_of(records.sets))
+        if edits := plan_edits(known, sets):
             await self._transact(talk, edits)
         self._known = sets
-        return bool(edits)
 
     async def _observe(self, talk: Conversation) -> dict[Key, RecordSet]:
         """What Knot holds: as we remember it if the serial is still ours, read otherwise."""
         serial = await self._read_serial(talk)
         if self._known is not None and serial == self._serial:
             return self._known
-        rows = records_of(await talk.ask({"cmd": "zone-read", "zone": self._domain}))
-        found = known_sets(rows, self._domain)
+        found: dict[Key, RecordSet] = {}
+        if serial:
+            found = known_sets(records_of(await talk.ask({"cmd": "zone-read", "zone": self._domain})))
         if self._known is not None and found != self._known:
             self.counts.repairs += 1
             log.warning("knot", extra={"f": {"trouble": "the zone is not as we left it", "serial": serial}})
@@ -195,10 +188,14 @@ class KnotDriver:
         return found
 
     async def _read_serial(self, talk: Conversation) -> str:
+        """The zone's serial; empty for a zone that holds nothing yet."""
         soa: Command = {"cmd": "zone-read", "zone": self._domain, "owner": self._domain, "type": "SOA"}
-        for _, _, _, data in records_of(await talk.ask(soa)):
-            return data.split()[2]
-        raise Unavailable("knot_gone", "knotd has not loaded the zone")
+        try:
+            for _, _, _, data in records_of(await talk.ask(soa)):
+                return data.split()[2]
+        except Rejected:
+            return ""
+        return ""
 
     async def _transact(self, talk: Conversation, edits: list[Edit]) -> None:
         """All edits or none, and readers see no state between.  Whatever fails here is found out by reading."""
@@ -211,6 +208,9 @@ class KnotDriver:
             self.counts.foreign += 1
             log.warning("knot", extra={"f": {"trouble": "a transaction was open; it was aborted"}})
             await talk.ask(begin)
+        if not self._serial:
+            soa = soa_data(self.settings, int(time.time()))
+            edits = [Edit("zone-set", self._domain, "SOA", ZONE_TTL_S, soa), *edits]
         try:
             await talk.ask(*(self._command(edit) for edit in edits))
             await talk.ask(commit)
@@ -240,13 +240,13 @@ class KnotDriver:
         said = await ask_text(self.settings.listen[0], f"{VIEWS_STATE}.{self._domain}")
         return said == digest_of(self._loaded)
 
-    async def _load(self, views: Records) -> None:
+    async def _load(self, views: Views) -> None:
         """Have knotd read the views and the database again.  Questions are answered meanwhile."""
         write_views(self.settings, views)
         async with Conversation(self.settings.socket, TIMEOUT_S) as talk:
             await talk.ask({"cmd": "zone-reload", "flags": "F", "zone": self._domain})
         self.counts.reloads += 1
-        self._loaded, self._loaded_at = views.views, self._clock()
+        self._loaded, self._loaded_at = views, self._clock()
         if not await self._is_loaded():
             self._loaded_at = None
             raise Unavailable("knot_refused", "knotd did not take up the views; its log says why")
@@ -267,14 +267,6 @@ class KnotDriver:
             return False
         await asyncio.to_thread(write_database, self.settings, compiled, built.result())
         return True
-
-    def _write_zone(self) -> None:
-        """Leave the zone as it is now for a knotd that starts while we are away."""
-        if self._known is not None:
-            said = self._known[f"{STATE}.{self._domain}", "TXT"].data[0].strip('"')
-            text = render_zone(self.settings, self._known, said, int(self._serial))
-            if text != read_text(self.settings.zone):
-                write_private(self.settings.zone, text.encode())
 
 
 async def _build_beside(compiled: Map) -> bytes:
