@@ -105,6 +105,13 @@ def test_what_is_written_says_the_same_twice(wanted: list[tuple[dict[str, Any], 
     assert (full.up, full.weights, full.canary, full.said) == (plain.up, plain.weights, plain.canary, plain.said)
     assert set(file.drain) == plain.drain - plain.down
     assert not set(file.drain) & set(file.down)
+    later = NOW + 10_000
+    lasting = frozenset(order.target for order in orders.orders if order.until_s is None)
+    assert written(WORLD, file, later) == written(WORLD, orders, later)
+    assert lasting or not (written(WORLD, file, later).drain or written(WORLD, file, later).down)
+    for order in file.orders:
+        left = remove_order(file, order.id, now_s)
+        assert written(WORLD, left, now_s) == written(WORLD, Orders(orders=left.orders), now_s)
 
 
 @given(steps, st.sampled_from(SITES))

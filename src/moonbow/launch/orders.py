@@ -104,7 +104,7 @@ def bring_back(world: World, orders: Orders, site: str, now_s: float) -> Orders:
 
 def written(world: World, orders: Orders, now_s: float) -> Orders:
     """What the file says: the orders in force, and the sites that are away by them, in the world's order."""
-    kept = prune(orders, now_s)
+    kept = Orders(orders=prune(orders, now_s).orders)  # the lists follow from the orders alone
     now = overrides_at(world, kept, now_s)
     names = [ref.site.name for ref in world.sites()]
     return kept._replace(

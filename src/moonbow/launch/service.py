@@ -58,9 +58,8 @@ class Service:
                 return await self.start(ref)
             name = ref.site.name
             drained = await self.order({**request, "kind": "drain", "target": name, "value": None})
-            if op == "stop":
-                await self._stop(name, request)
-            return {"site": name, **drained}
+            stopped = await self._stop(name, request) if op == "stop" else {}
+            return {"site": name, **drained, **stopped}
 
     async def kill(self, ref: SiteRef) -> Answer:
         """The power is gone: SIGKILL to every process of the site, and no restart until `start`."""
@@ -116,11 +115,12 @@ class Service:
         except ConfigError as error:
             log.error("a site did not come back after an order", extra={"f": {"why": str(error)}})
 
-    async def _stop(self, name: str, request: Request) -> None:
+    async def _stop(self, name: str, request: Request) -> Answer:
         """End a drained site's processes in order; it is down until `start`."""
         self._stopped.add(name)
-        await self.order({**request, "kind": "down", "target": name, "value": None, "for_s": None})
+        ordered = await self.order({**request, "kind": "down", "target": name, "value": None, "for_s": None})
         await self.supervisor.stop(self.supervisor.of_site(name))
+        return ordered
 
     async def _let_go(self, order: Order) -> Answer:
         """Send the people of a drain's sites elsewhere."""
