@@ -83,8 +83,9 @@ class DatabaseWatch:
     `trouble` says why the database as it is now is not the one in use; empty if all is well.
     """
 
-    def __init__(self, state: Path, database: str | None) -> None:
+    def __init__(self, state: Path, database: str | None, look_s: float = LOOK_S) -> None:
         self._state = state
+        self._look_s = look_s
         self._path = Path(database) if database else None
         self.trouble = ""
 
@@ -100,7 +101,7 @@ class DatabaseWatch:
                 tried = found
                 self._say(await self._take_in() if found else "is not there; the map in use stays")
             seen = found
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._look_s)
 
     def _say(self, trouble: str) -> None:
         self.trouble = trouble
