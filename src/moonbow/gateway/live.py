@@ -317,7 +317,8 @@ class Live:
             self.work += [Open(s, row.target, True) for s in stream.sessions if ident not in s.hold]
         elif row.kind == "leave" and row.target in self.people:
             for session in [s for s in stream.sessions if s.person == row.target and ident not in s.hold]:
-                stream.part(session)
+                if session.upto.get(ident, 0) <= seq:  # else it was shown a later row, and perhaps a later join
+                    stream.part(session)
 
     def _push(self, session: Session, ident: str, item: Item, now: float) -> None:
         """A row that was held, to the one session that held it."""
