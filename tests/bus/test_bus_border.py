@@ -168,3 +168,27 @@ def test_a_border_that_swallows_everything_is_left_for_its_sister(servers: Serve
             servers.stop_signal("singapore", signal.SIGCONT, "border")
 
     play(scenario())
+
+
+def test_who_withdraws_answers_what_came_and_leaves_the_rest_to_sisters(servers: Servers) -> None:
+    async def scenario() -> None:
+        async with buses(servers, "paris", "singapore", "tokyo") as (paris, singapore, tokyo):
+            free = asyncio.Event()
+
+            async def slow(_caller: str, _op: str, _payload: bytes) -> bytes:
+                await free.wait()
+                return b"singapore"
+
+            await singapore.serve(slow)
+            asked = asyncio.create_task(paris.request("apac", "test", b"x"))
+            await eventually_async(lambda: singapore._serving)
+            await tokyo.serve(serve_as("tokyo"))
+            leaving = asyncio.create_task(singapore.withdraw())
+            await eventually_async(lambda: not singapore._x._listening[-1][2])
+            asyncio.get_running_loop().call_later(0.2, free.set)
+            assert await asked == b"singapore"
+            await leaving
+            for _ in range(50):
+                assert (await paris.request("apac", "test", b"x")).startswith(b"tokyo")
+
+    play(scenario())

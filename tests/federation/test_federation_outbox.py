@@ -133,3 +133,53 @@ def test_a_cut_is_mended_without_loss_or_doubles(tmp_path: Path) -> None:
         assert await rows(emea.store, THERE) == placed
 
     asyncio.run(with_sides(tmp_path, go, "emea", "apac"))
+
+
+def test_a_region_that_was_away_for_a_moment_is_asked_again_by_itself(tmp_path: Path) -> None:
+    """Nobody leads and nothing new is said: whoever had no answer asks again."""
+
+    async def go(sides: dict[str, Side]) -> None:
+        emea, apac = sides["emea"], sides["apac"]
+        await make_room(apac.store, THERE, FAR, ADA)
+        await eventually_async(lambda: _copied(emea, 2))
+        emea.federation.leads = lambda: False
+        emea.line.cut = {"apac"}
+        before = len(emea.line.asked)
+        await say(emea.store, ADA, THERE, "hello")
+        await eventually_async(lambda: emea.line.asked[before:])
+        emea.line.cut.clear()
+        await eventually_async(lambda: _copied(emea, 3))
+
+    asyncio.run(with_sides(tmp_path, go, "emea", "apac"))
+
+
+def test_a_silent_region_is_asked_by_one_queue_at_a_time(tmp_path: Path) -> None:
+    async def go(sides: dict[str, Side]) -> None:
+        emea = sides["emea"]
+        emea.line.cut = {"apac"}
+        away = [room(n, "apac") for n in range(100)]
+        await invited(emea, ADA, *away)
+        await asyncio.gather(*(say(emea.store, ADA, ident, ident) for ident in away))
+        await eventually_async(lambda: len(emea.line.asked) > SHIP_QUEUES_MAX // 2)
+        before = len(emea.line.asked)
+        await eventually_async(lambda: len(emea.line.asked) > before + 1)
+        assert len(emea.line.asked) < before + 5
+
+    asyncio.run(with_sides(tmp_path, go, "emea"))
+
+
+def test_what_live_events_lost_is_fetched_after_trouble(tmp_path: Path) -> None:
+    async def go(sides: dict[str, Side]) -> None:
+        emea, apac = sides["emea"], sides["apac"]
+        await make_room(apac.store, THERE, FAR, ADA)
+        await eventually_async(lambda: _copied(emea, 2))
+        emea.federation.leads = lambda: False
+        apac.line.cut = {"emea"}
+        await say(apac.store, FAR, THERE, "lost")
+        await eventually_async(lambda: not apac.federation._outgoing)
+        apac.line.cut.clear()
+        assert not await _copied(emea, 3)
+        emea.federation.trouble("reconnected")
+        await eventually_async(lambda: _copied(emea, 3))
+
+    asyncio.run(with_sides(tmp_path, go, "emea", "apac"))

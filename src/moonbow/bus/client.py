@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 from nats.aio.msg import Msg
@@ -35,6 +35,7 @@ BEAT = "beat"
 PING_OP = "bus.ping"
 SERVING_MAX = 512  # requests of other regions served at one time by one process
 SERVE_S_MAX = 5.0
+WITHDRAW_S = 1.0
 AGAIN_S = 0.1  # until a request that nobody took is sent once more
 REQUESTS_MAX = 4_096  # of this process, on their way at one time
 
@@ -52,7 +53,7 @@ class Bus:
         self._breakers = {region: breakers.Breaker(heard_at=now) for region in peers(world, ref.region)}
         self._troubled: list[Callable[[str], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._serving = 0
+        self._serving: set[asyncio.Task[None]] = set()
         self._requesting = 0
         self._handler: Serve | None = None
 
@@ -143,6 +144,13 @@ class Bus:
         since = found.heard_at if found.since is None else found.since
         return time.time() - (time.monotonic() - since)
 
+    async def withdraw(self) -> None:
+        """Leave to the sisters what is shared with them: nothing new comes, and what came is answered; 1 s at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WITHDRAW_S):
+                await self._x.withdraw()
+                await asyncio.gather(*self._serving, return_exceptions=True)
+
     async def close(self) -> None:
         """End what is being served and both connections."""
         for task in self._tasks:
@@ -193,10 +201,11 @@ class Bus:
         for callback in self._troubled:
             callback(reason)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _beating(self) -> None:
         ticked_at = time.monotonic()
@@ -225,12 +234,13 @@ class Bus:
         if op == PING_OP:
             await self._x.publish(message.reply, OK)
             return
-        if self._serving >= SERVING_MAX:
+        if len(self._serving) >= SERVING_MAX:
             busy = Unavailable("busy", "too many requests are being served", region=self.region)
             await self._x.publish(message.reply, encode_problem(busy))
             return
-        self._serving += 1
-        self._spawn(self._answer(caller, op, message))
+        task = self._spawn(self._answer(caller, op, message))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _answer(self, caller: str, op: str, message: Msg) -> None:
         assert self._handler is not None
@@ -244,6 +254,4 @@ class Bus:
             self._metrics.errors.labels("X", "handler").inc()
             log.exception("request_failed", extra={"f": {"op": op, "caller": caller}})
             frame = encode_problem(Unavailable("failed", "the request failed at its home", region=self.region))
-        finally:
-            self._serving -= 1
         await self._x.publish(message.reply, frame)

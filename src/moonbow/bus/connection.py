@@ -14,6 +14,7 @@ from urllib.parse import ParseResult, urlsplit
 
 from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError, OutboundBufferLimitError, SlowConsumerError
@@ -77,6 +78,7 @@ class Connection:
         self._client = Client()
         self._gathering: asyncio.TimerHandle | None = None
         self._listening: list[tuple[str, Callable[[Msg], Awaitable[None]], str]] = []
+        self._shared: list[Subscription] = []  # with other members of a queue group
         self._redialling: asyncio.Task[None] | None = None
         self._homing: asyncio.Task[None] | None = None
         self._homeward = False
@@ -162,11 +164,20 @@ class Connection:
         with contextlib.suppress(NatsError, TimeoutError):  # replayed by the next reconnect
             await self._client.flush(timeout=CONNECT_S)
 
+    async def withdraw(self) -> None:
+        """Leave every queue group; returns when what had come for it has been handled.  The caller sets the time."""
+        self._listening = [found for found in self._listening if not found[2]]
+        shared, self._shared = self._shared, []
+        with contextlib.suppress(NatsError):  # no connection: nothing comes
+            await asyncio.gather(*(subscription.drain() for subscription in shared))  # type: ignore[no-untyped-call]
+
     async def _subscribe(self, subject: str, handler: Callable[[Msg], Awaitable[None]], queue: str) -> None:
-        await self._client.subscribe(
+        subscription = await self._client.subscribe(
             subject, queue=queue, cb=handler,
             pending_msgs_limit=PENDING_MESSAGES_MAX, pending_bytes_limit=PENDING_BYTES_MAX,
         )  # fmt: skip
+        if queue:
+            self._shared.append(subscription)
 
     async def close(self) -> None:
         """Send what is waiting, then close."""
@@ -236,7 +247,7 @@ class Connection:
     async def _redial(self) -> None:
         assert self._dial is not None
         await asyncio.sleep(RECONNECT_WAIT_S)
-        self._client = Client()
+        self._client, self._shared = Client(), []
         await self._dial(self._client)
         for subject, handler, queue in self._listening:
             await self._subscribe(subject, handler, queue)

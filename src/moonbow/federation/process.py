@@ -35,7 +35,8 @@ DROPPED = Counter("moonbow_federation_dropped_total", "Live messages not sent be
 MALFORMED = Counter("moonbow_federation_malformed_total", "Messages that made no sense, or said too much", ["region"])
 OUTGOING_MAX = 4_096
 SHIP_QUEUES_MAX = 64  # queues of one region shipped at once
-SILENT_S = 0.5  # a region that did not answer is not asked again before
+AGAIN_FIRST_S, AGAIN_MAX_S = 0.1, 0.8  # until a region that did not answer is asked again: doubled each time
+TROUBLE_S = 0.5  # between two looks at all copies because live events may have been lost
 TAIL_ROWS_MAX = 500
 TAIL_ROOMS_MAX = 200
 
@@ -65,10 +66,12 @@ class Federation:
         self.others = tuple(r for r in regions if r != self.region)
         self._shipping: dict[str, dict[str, asyncio.Event]] = {region: {} for region in self.others}
         self._ship_after: dict[str, str] = {}
-        self._silent_until: dict[str, float] = {}
+        self._silent: dict[str, float] = {}  # regions that did not answer: how long we wait before we ask again
+        self._asks_at: dict[str, float] = {}
         self._kick = asyncio.Event()
         self._tail_now: set[str] = set()
         self._tail_kick = asyncio.Event()
+        self._troubled = asyncio.Event()
         self._outgoing: deque[tuple[str | None, str, bytes]] = deque()
         self._told = asyncio.Event()
 
@@ -222,6 +225,12 @@ class Federation:
             self._tail_now.add(room)
         self._tail_kick.set()
 
+    def trouble(self, _reason: str) -> None:
+        """The bus stands again, or a region does: ship what waits, and look for what live events may have been lost."""
+        self._asks_at.clear()
+        self._kick.set()
+        self._troubled.set()
+
     # -- background ------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -247,16 +256,16 @@ class Federation:
                 await self._ship_to(group, dest)
 
     async def _ship_to(self, group: asyncio.TaskGroup, dest: str) -> None:
-        """Begin to ship what waits for a region, a bounded number of queues at once; the next sweep goes on behind
-        them, so that queues which cannot move keep no place from others."""
+        """Begin to ship what waits for a region, a bounded number of queues at once, and one while it is silent; the
+        next sweep goes on behind them, so that queues which cannot move keep no place from others."""
         queues, after = self._shipping[dest], self._ship_after.pop(dest, "")
         while page := await self.store.read(_outbox_heads, dest, after):
             for stream in page:
                 if stream in queues:
                     queues[stream].set()
-                elif self._silent_until.get(dest, 0.0) > asyncio.get_running_loop().time():
+                elif self._asks_at.get(dest, 0.0) > asyncio.get_running_loop().time():
                     return
-                elif len(queues) >= SHIP_QUEUES_MAX:
+                elif len(queues) >= (1 if dest in self._silent else SHIP_QUEUES_MAX):
                     self._ship_after[dest] = after
                     return
                 else:
@@ -280,6 +289,8 @@ class Federation:
                 ask = model.ApplyRequest(epoch, stream, [(out.out_no, out.effect) for out in waiting])
                 answer = await self.bus.request(dest, "timeline.apply", pack(ask))
                 answers = _answered(dest, answer, model.ApplyAnswer).answers
+                if self._silent.pop(dest, None) is not None:
+                    self._kick.set()
                 done = border.admit_fates(answers, [out.out_no for out in waiting])
                 if not done:
                     log.warning("outbox out of step", extra={"f": {"dest": dest, "sent": waiting[0].out_no}})
@@ -287,13 +298,23 @@ class Federation:
                 await self.store.write(transactions.settle_all, dest, stream, done)
                 SHIPPED.labels(dest).inc(len(done))
         except Unavailable:
-            self._silent_until[dest] = asyncio.get_running_loop().time() + SILENT_S
+            self._wait_for(dest)
         except MoonbowError:
             return
         finally:
             del queues[stream]
             if len(queues) == SHIP_QUEUES_MAX // 2 and dest in self._ship_after:
                 self._kick.set()
+
+    def _wait_for(self, dest: str) -> None:
+        """A region did not answer: ask it again by ourselves some times, then leave it to the sweep of who leads."""
+        loop = asyncio.get_running_loop()
+        if self._asks_at.get(dest, 0.0) > loop.time():
+            return
+        wait_s = min(AGAIN_MAX_S, 2 * self._silent.get(dest, AGAIN_FIRST_S / 2))
+        self._silent[dest], self._asks_at[dest] = wait_s, loop.time() + wait_s
+        if wait_s < AGAIN_MAX_S:
+            loop.call_later(wait_s, self._kick.set)
 
     async def _tail_kicked(self) -> None:
         while True:
@@ -307,8 +328,13 @@ class Federation:
     async def _tail_sweep(self) -> None:
         after = ""
         while True:
-            await asyncio.sleep(limits.COMPARE_S)
-            if not self.leads() or not self.others:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.COMPARE_S):
+                    await self._troubled.wait()
+                    await asyncio.sleep(TROUBLE_S)
+            troubled = self._troubled.is_set()
+            self._troubled.clear()
+            if not self.others or not (troubled or self.leads()):
                 continue
             while page := await self.store.read(_copies, after):
                 after = page[-1][0]

@@ -102,6 +102,7 @@ class Gateway:
         self.presence.on_change(self.hub.presence)
         self.presence.on_own_change(self.hub.own_presence)
         self.bus.on_trouble(self.flow.trouble)
+        self.bus.on_trouble(self.federation.trouble)
         await self.bus.listen_region(subjects.LIVE, self._heard)
         await self.bus.listen(subjects.live_heard(region, "live"), self.federation.heard, queue="live")
         await self.bus.serve(self._answer)
@@ -229,6 +230,8 @@ class Gateway:
     async def stop(self) -> None:
         """Let clients move, close the rest, and leave nothing behind."""
         self.stopping = True
+        if hasattr(self, "bus"):
+            await self.bus.withdraw()
         if hasattr(self, "hub"):
             self.hub.migrate("restart", GOING_S)
             with contextlib.suppress(TimeoutError):
