@@ -70,7 +70,8 @@ def build(
         _print_json({"diff": tell_diff(diff), "installed": tell_entry(entry) if entry else None})
     elif entry:
         console.print(f"{say_entry(entry)} is in use; a running director takes it at once", soft_wrap=True)
-        console.print(f"[dim]{command()} director map rollback[/] goes back.")
+        if entry.how == "built":
+            console.print(f"[dim]{command()} director map rollback[/] goes back.")
 
 
 @app.command()

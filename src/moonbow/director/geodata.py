@@ -20,7 +20,6 @@ from moonbow.base.errors import ConfigError
 from .addresses import Ranges, make_ranges
 from .mmdb import DATABASE_BYTES_MAX, Database, Progress, Section, Unreadable
 
-NESTED = (b"country", b"registered_country")
 NOBODYS = frozenset({b"", b"--", b"ZZ"})
 FIELDS_SHOWN = 8
 _CODE = re.compile(rb"[A-Z0-9]{2}")
@@ -95,16 +94,22 @@ class Countries:
         return names[:FIELDS_SHOWN]
 
     def _read(self, record: int) -> str | None:
-        section = self._section
-        fields = dict(section.fields(record))
-        for name in NESTED:
-            inner = dict(section.fields(fields[name])) if name in fields else {}
-            if b"iso_code" in inner:
-                return self._code(f"{name.decode()}.iso_code", inner[b"iso_code"])
+        section, fields = self._section, dict[bytes, int]()
+        for name, at in section.fields(record):
+            if name == b"country" and (inner := self._iso_code(at)) is not None:
+                return self._code("country.iso_code", inner)  # what follows, of a whole city, is not looked at
+            fields[name] = at
+        registered = fields.get(b"registered_country")
+        if registered is not None and (inner := self._iso_code(registered)) is not None:
+            return self._code("registered_country.iso_code", inner)
         for name in (b"country_code", b"country"):
             if name in fields and section.text(fields[name]) is not None:
                 return self._code(name.decode(), fields[name])
         return None
+
+    def _iso_code(self, at: int) -> int | None:
+        """Where the code of a nested country is."""
+        return next((inner for name, inner in self._section.fields(at) if name == b"iso_code"), None)
 
     def _code(self, name: str, at: int) -> str | None:
         found = (self._section.text(at) or b"").upper()

@@ -47,7 +47,7 @@ class Shelf:
         except FileNotFoundError:
             return Ledger()
         except (OSError, ConfigError) as error:
-            raise ConfigError(f"{self.path}: {error}") from error
+            raise ConfigError(f"{self.path}: {error}; remove it to begin with the installation's map") from error
 
     def load(self, entry: Entry) -> Ranges:
         """The map of a change; `ConfigError` if its file is gone or damaged."""
