@@ -7,8 +7,8 @@ from pathlib import Path
 from moonbow.director.adapters.doors import said
 from moonbow.director.adapters.inputs import Watched, parse_overrides
 from moonbow.director.model import Overrides
-from moonbow.launch.state import Overrides as Written
-from moonbow.launch.state import write_overrides
+from moonbow.director.orders import Orders
+from moonbow.launch.state import write_orders
 
 
 def test_the_last_good_word_stays(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_the_last_good_word_stays(tmp_path: Path) -> None:
     assert not watched.poll()
     assert not watched.trouble, "a file that never was is no trouble"
 
-    write_overrides(tmp_path, Written(drain=("paris",)))
+    write_orders(tmp_path, Orders(drain=("paris",)))
     assert watched.poll()
     assert watched.value == Overrides(drain=frozenset({"paris"}))
     assert not watched.poll()
@@ -33,7 +33,7 @@ def test_the_last_good_word_stays(tmp_path: Path) -> None:
     assert not watched.poll(), "said once"
     assert watched.value.drain == {"paris"}
 
-    write_overrides(tmp_path, Written(down=("tokyo",)))
+    write_orders(tmp_path, Orders(down=("tokyo",)))
     assert watched.poll()
     assert not watched.trouble
     assert watched.value == Overrides(down=frozenset({"tokyo"}))

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +18,11 @@ from rich.console import Console
 
 from moonbow.director.addresses import Ranges, encode, make_ranges
 from moonbow.director.explain import explain
-from moonbow.launch.state import Overrides, write_overrides
-from moonbow.wire.traffic import DirectorStatus, decode_explanation, decode_status
+from moonbow.director.orders import Orders
+from moonbow.launch.state import write_orders
+from moonbow.wire.traffic import decode_explanation
 from moonbow.wire.values import Door
-from moonbow.world import Ports, World, world_address
+from moonbow.world import Ports, World
 from support import eventually
 
 from .conftest import Doors
@@ -34,56 +31,15 @@ FRANCE, AFRICA = "194.2.0.0", "196.10.52.0"
 ZONE = "moonbow.localhost"
 
 
-class Running:
-    """A director process and how to ask it."""
-
-    def __init__(self, world: World, process: subprocess.Popen[bytes]) -> None:
-        self.host = world_address(world)
-        self.process = process
-
-    def page(self, path: str) -> tuple[int, bytes]:
-        line = http.client.HTTPConnection(self.host, Ports.DIRECTOR, timeout=2)
-        try:
-            line.request("GET", path)
-            answer = line.getresponse()
-            return answer.status, answer.read()
-        finally:
-            line.close()
-
-    def status(self) -> DirectorStatus:
-        return decode_status(self.page("/status")[1])
-
-    def site(self, name: str):
-        return next(site for site in self.status().sites if site.site == name)
-
-    def ask(self, net: str, name: str = ZONE, kind: str = "A", over=dns.query.udp) -> dns.message.Message:
-        options = [dns.edns.ECSOption(net, 24)]
-        message = dns.message.make_query(name, kind, use_edns=0, options=options)
-        return over(message, self.host, port=Ports.DNS, timeout=2)
-
-    def answer(self, net: str) -> set[str]:
-        return {record.address for rrset in self.ask(net).answer for record in rrset}
+@pytest.fixture(scope="module")
+def directors(laptop: World, state: Path, doors: Doors, ranges: Ranges) -> Iterator[Directors]:
+    with directing(laptop, state, ranges) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def director(laptop: World, state: Path, doors: Doors, ranges: Ranges) -> Iterator[Running]:
-    path = state / "addresses.bin"
-    path.write_bytes(encode(ranges))
-    with (state / "director.jsonl").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moonbow.director", "--state", str(state)],
-            env=os.environ | {"MOONBOW_ADDRESSES": str(path)},
-            stderr=log,
-        )
-        running = Running(laptop, process)
-        try:
-            eventually(lambda: running.page("/healthz")[0] == 200, within_s=10)
-            yield running
-            process.terminate()
-            assert process.wait(5) == 0
-        finally:
-            process.kill()
-            process.wait(5)
+def director(directors: Directors) -> Running:
+    return directors["singapore"]
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +54,7 @@ def _all_well_again(request: pytest.FixtureRequest) -> Iterator[None]:
                 door.start()
             else:
                 door.send(signal.SIGCONT)
-    write_overrides(request.getfixturevalue("state"), Overrides())
+    write_orders(request.getfixturevalue("state"), Orders())
     eventually(lambda: all(site.healthy for site in director.status().sites), within_s=10)
 
 
@@ -137,13 +93,13 @@ def test_a_door_that_says_it_drains_is_left(director: Running, doors: Doors) -> 
 
 
 def test_the_operators_word_is_followed_and_outlives_its_file(director: Running, state: Path) -> None:
-    write_overrides(state, Overrides(drain=("paris",)))
+    write_orders(state, Orders(drain=("paris",)))
     eventually(lambda: director.answer(FRANCE) == {"127.110.2.11"})
     assert director.site("paris").override == "drain"
     (state / "overrides.json").unlink()
     eventually(lambda: b'input_stale{input="overrides"} 1.0' in director.page("/metrics")[1])
     assert director.answer(FRANCE) == {"127.110.2.11"}
-    write_overrides(state, Overrides())
+    write_orders(state, Orders())
     eventually(lambda: director.answer(FRANCE) == {"127.110.1.11"})
 
 
