@@ -31,6 +31,7 @@ REPORT_BITS = {32: 8, 128: 16}  # progress is told whenever a network of this le
 Progress = Callable[[int, int], None]
 
 
+@cache
 def label_of(bucket: Bucket) -> str:
     """A bucket's name in DNS and in the database: its region, and a hash of what the bucket is."""
     return f"{bucket.region}-{blake2b(repr(bucket).encode(), digest_size=LABEL_BYTES).hexdigest()}"

@@ -12,7 +12,7 @@ of its names, not even between two steps; equal decisions make equal records.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -76,24 +76,24 @@ def decide_records(snapshot: Snapshot, servers: Servers) -> Records:
     nobody = snapshot.map.v4.buckets[find(snapshot.map.v4, 0)]
     sealed = any(region.sealed for region in snapshot.world.regions.values())
     for service in SERVICES:
-        answers = list(_answers(snapshot, service))
+        pools, cells = _answers(snapshot, service), snapshot.plans[service].cells
         for bucket, of in enumerate(snapshot.map.buckets):
-            _put_bucket(found, domain, service, label_of(of), answers[bucket * SLICES : (bucket + 1) * SLICES])
-        usual = Answer(answers[0].ttl_s, _own(servers)) if sealed else answers[nobody * SLICES]
+            numbers = cells[bucket * SLICES : (bucket + 1) * SLICES]
+            _put_bucket(found, domain, service, label_of(of), [pools[number] for number in numbers])
+        usual = Answer(pools[0].ttl_s, _own(servers)) if sealed else pools[cells[nobody * SLICES]]
         _put_addresses(found.sets, f"{DEFAULT}.{service}.{POOLS}.{domain}", usual)
         if service == "door":
             found.sets[domain, "A"] = RecordSet(usual.ttl_s, _of_type(usual.addresses, "A"))
     return found
 
 
-def _answers(snapshot: Snapshot, service: str) -> Iterator[Answer]:
-    """What each cell is answered."""
-    plan = snapshot.plans[service]
-    pools: list[Answer] = []
-    for pool in plan.pools:
-        found = addresses_of(snapshot, service, pool.sites)[:ADDRESSES_MAX]
-        pools.append(Answer(ttl_of(pool), tuple(str(ip_address(text)) for text in found)))
-    return (pools[number] for number in plan.cells)
+def _answers(snapshot: Snapshot, service: str) -> list[Answer]:
+    """What each pool of a service comes to."""
+    found: list[Answer] = []
+    for pool in snapshot.plans[service].pools:
+        texts = addresses_of(snapshot, service, pool.sites)[:ADDRESSES_MAX]
+        found.append(Answer(ttl_of(pool), tuple(str(ip_address(text)) for text in texts)))
+    return found
 
 
 def _own(servers: Servers) -> tuple[str, ...]:

@@ -79,12 +79,16 @@ class KnotStatus:
 class KnotDriver:
     """The one writer of a knotd's zone.  `offer` never waits; `run` works until it is cancelled."""
 
-    def __init__(self, settings: KnotSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: KnotSettings, clock: Callable[[], float] = time.monotonic, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self.settings = settings
         self.counts = Counts()
         self._clock = clock
+        self._timeout_s = timeout_s
         self._domain = f"{settings.domain}."
         self._newest: Snapshot | None = None
+        self._decided: tuple[Snapshot, Records] | None = None
         self._wake = asyncio.Event()
         self._waiting_since: float | None = None
         self._offered_at = 0.0
@@ -147,10 +151,12 @@ class KnotDriver:
         return True
 
     async def _follow(self, snapshot: Snapshot) -> None:
-        records = decide_records(snapshot, self.settings.servers)
+        if self._decided is None or self._decided[0] is not snapshot:
+            self._decided = (snapshot, decide_records(snapshot, self.settings.servers))
+        records = self._decided[1]
         if self._loaded_at is None:
             self._loaded, self._in_use = read_views(self.settings), read_labels(self.settings)
-        async with Conversation(self.settings.socket, TIMEOUT_S) as talk:
+        async with Conversation(self.settings.socket, self._timeout_s) as talk:
             await self._put(talk, records)
             self._committed_at = self._clock()
         swapped = await self._refresh_database(snapshot.map)
@@ -158,7 +164,7 @@ class KnotDriver:
         if swapped or await self._must_load(views):
             await self._load(views)
             self._in_use = read_labels(self.settings)
-            async with Conversation(self.settings.socket, TIMEOUT_S) as talk:
+            async with Conversation(self.settings.socket, self._timeout_s) as talk:
                 await self._put(talk, records)
 
     async def _put(self, talk: Conversation, records: Records) -> None:
@@ -243,7 +249,7 @@ class KnotDriver:
     async def _load(self, views: Views) -> None:
         """Have knotd read the views and the database again.  Questions are answered meanwhile."""
         write_views(self.settings, views)
-        async with Conversation(self.settings.socket, TIMEOUT_S) as talk:
+        async with Conversation(self.settings.socket, self._timeout_s) as talk:
             await talk.ask({"cmd": "zone-reload", "flags": "F", "zone": self._domain})
         self.counts.reloads += 1
         self._loaded, self._loaded_at = views, self._clock()

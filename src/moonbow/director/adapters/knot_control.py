@@ -143,4 +143,4 @@ def records_of(answers: Iterable[Sequence[Unit]]) -> Iterable[tuple[str, str, in
     for units in answers:
         for unit in units:
             if "owner" in unit and "data" in unit:
-                yield unit["owner"].lower(), unit["type"], int(unit.get("ttl", "0")), unit["data"]
+                yield unit["owner"].lower(), unit["type"], int(unit.get("ttl", "0")), unit["data"].strip()
