@@ -1,4 +1,4 @@
-"""Serves the answers to a snapshot: in this process, for a laptop, or in several worker processes on the same port."""
+"""Serves the answers to a snapshot: in this process, for a laptop, or in worker processes that share the port."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from moonbow.world import World
 
 from .adapters.keyfiles import keep_secrets
 from .adapters.nameserver import NameServer
+from .adapters.workers import Workers
 from .cookies import Jar
 from .desk import Counts, Desk
 from .dns import Printer
+from .feed import Setup
 from .limiter import Rates
 from .snapshot import Snapshot
 from .zone import Servers
 
 SECRETS = Path("world") / "director"  # below the state folder
+SOCKET = "feed.sock"
+LAST_GOOD_S = 6 * 3_600.0  # how long workers go on without a director
 
 
 class Answers:
-    """The name server of this process.  `serve` changes all answers at once; `bind` before `open`."""
+    """The name server of a director.  `serve` changes all answers at once; `bind` before `open`.
+
+    With `workers` the work is shared by that many processes, each with a part of the rate limit.
+    """
 
     def __init__(
         self,
@@ -33,40 +40,89 @@ class Answers:
         *,
         servers: Servers | None = None,
         rates: Rates | None = None,
+        workers: int = 0,
+        last_good_s: float = LAST_GOOD_S,
     ) -> None:
-        secrets = keep_secrets(state / SECRETS, world.domain)
-        self._printer = Printer(world, secrets.key, servers)
+        rates = rates or Rates()
+        folder = state / SECRETS
+        secrets = keep_secrets(folder, world.domain)
+        self._serving: Workers | _Here
+        if workers:
+            each = -(-rates.per_s // workers)
+            setup = Setup(tuple(addresses), port, each, rates.slip, dict(servers or {}), last_good_s)
+            self._serving = Workers(folder / SOCKET, setup, workers, snapshot)
+        else:
+            printer = Printer(world, secrets.key, servers)
+            self._serving = _Here(printer, Jar(secrets.cookie_root, time.time()), rates, addresses, port, snapshot)
+
+    @property
+    def port(self) -> int:
+        """Where it listens; a port that was to be chosen is known once bound."""
+        return self._serving.port
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The worker processes that are there, by number."""
+        return self._serving.pids if isinstance(self._serving, Workers) else {}
+
+    def bind(self) -> None:
+        """Take the addresses, so that questions wait; OSError if they are taken.  Workers take theirs themselves."""
+        if isinstance(self._serving, _Here):
+            self._serving.bind()
+
+    async def open(self) -> None:
+        """Answer from now on."""
+        await self._serving.open()
+
+    async def close(self) -> None:
+        """Stop answering."""
+        await self._serving.close()
+
+    def serve(self, snapshot: Snapshot) -> None:
+        """Answer from `snapshot` from now on."""
+        self._serving.serve(snapshot)
+
+    def refresh(self) -> None:
+        """To be called now and then: make signatures anew, long before they end.  Workers do so themselves."""
+        if isinstance(self._serving, _Here):
+            self._serving.refresh()
+
+    def counts(self) -> Counts:
+        """All that was counted so far."""
+        return self._serving.counts()
+
+
+class _Here:
+    """Serving in this process."""
+
+    def __init__(
+        self, printer: Printer, jar: Jar, rates: Rates, addresses: Sequence[str], port: int, snapshot: Snapshot
+    ) -> None:
+        self._printer = printer
         self._snapshot = snapshot
-        self._desk = Desk(self._printer.make(snapshot, time.time()), Jar(secrets.cookie_root, time.time()), rates)
+        self._desk = Desk(printer.make(snapshot, time.time()), jar, rates)
         self._server = NameServer(addresses, port, self._desk)
 
     @property
     def port(self) -> int:
-        """Where it listens, once bound."""
         return self._server.port
 
     def bind(self) -> None:
-        """Take the addresses; OSError if they are taken."""
         self._server.bind()
 
     async def open(self) -> None:
-        """Answer from now on."""
         await self._server.open()
 
     async def close(self) -> None:
-        """Stop answering."""
         await self._server.close()
 
     def serve(self, snapshot: Snapshot) -> None:
-        """Answer from `snapshot` from now on."""
         self._snapshot = snapshot
         self._desk.serve(self._printer.make(snapshot, time.time()))
 
     def refresh(self) -> None:
-        """To be called now and then: make signatures anew, long before they end."""
         if self._printer.is_due(time.time()):
             self.serve(self._snapshot)
 
     def counts(self) -> Counts:
-        """All that was counted so far."""
         return self._desk.collect()

@@ -53,7 +53,10 @@ class Shelf:
 
 
 class Counts:
-    """What happened so far, for the metrics.  `cells` counts questions by (service, cell) of the present map."""
+    """What happened so far, for the metrics; TCP connections are those open now.
+
+    `cells` counts questions by (service, cell) of the present map.
+    """
 
     def __init__(self) -> None:
         self.replies: Counter[tuple[str, int]] = Counter()  # (transport, rcode)
@@ -64,6 +67,8 @@ class Counts:
         self.signed = 0
         self.tcp_connections = 0
         self.tcp_refused = 0
+        self.restarts = 0  # of workers
+        self.workers: dict[int, tuple[int, float]] = {}  # worker -> (snapshot that it serves, age of its report in s)
 
     def add(self, other: Counts) -> None:
         """Take in what was counted elsewhere."""
@@ -73,7 +78,6 @@ class Counts:
         self.cookies.update(other.cookies)
         self.cells.update(other.cells)
         self.signed += other.signed
-        self.tcp_connections += other.tcp_connections
         self.tcp_refused += other.tcp_refused
 
 
@@ -84,6 +88,7 @@ class Desk:
         self.shelf = Shelf(responder)
         self.limiter = Limiter(rates or Rates())
         self.counts = Counts()
+        self.tcp_connections = 0
         self._jar = jar
         self._ticks = 0
 
@@ -152,8 +157,14 @@ class Desk:
         """All that was counted until now."""
         self._count_hits(self.shelf)
         if signer := self.responder.signer:
-            self.counts.signed = signer.signed
+            self.counts.signed, signer.signed = self.counts.signed + signer.signed, 0
+        self.counts.tcp_connections = self.tcp_connections
         return self.counts
+
+    def take(self) -> Counts:
+        """What was counted since the last time."""
+        found, self.counts = self.collect(), Counts()
+        return found
 
     def _find(self, shelf: Shelf, packet: bytes, source: bytes) -> Entry | None:
         """From the shelf's depth, or else made and put there; None where silence is right."""

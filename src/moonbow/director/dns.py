@@ -40,6 +40,7 @@ from .slices import cell_scope, slice_of
 from .snapshot import Snapshot, explain_address, why_text
 from .zone import (
     NEGATIVE_TTL_S,
+    THROUGH_DOORS,
     Name,
     Rendered,
     Renderer,
@@ -283,15 +284,13 @@ class Responder:
 
 def explain_service(snapshot: Snapshot, service: str, client: Address) -> str:
     """Why a client is sent where it is for a service, on one line."""
-    table = snapshot.map.v4 if client.version == 4 else snapshot.map.v6
-    bucket, slice_no = table.buckets[find(table, int(client))], slice_of(table.bits, int(client))
-    ending = f"; service {service}, slice {slice_no} of {SLICES}; {snapshot.digest}"
-    if service == "door":
-        return why_text(explain_address(snapshot, client)) + ending
-    pool = snapshot.plans[service].pool(bucket, slice_no)
-    addresses = " ".join(addresses_of(snapshot, service, pool.sites))
-    region = snapshot.map.buckets[bucket].region
-    return f"{client} is of region {region}; {pool.reason}; addresses: {addresses}; snapshot {snapshot.number}{ending}"
+    found = explain_address(snapshot, client, service=service)
+    said = why_text(found)
+    if service not in THROUGH_DOORS:  # these are not reached through doors
+        skipped = "".join(f"; not {site.site}: {site.why}" for site in found.skipped)
+        addresses = " ".join(addresses_of(snapshot, service, found.pool))
+        said = f"{found.network}; rule: {found.rule}; region: {found.region}; {found.reason}; {addresses}{skipped}"
+    return f"{said}; service {service}, slice {found.slice} of {SLICES}; {snapshot.number}-{snapshot.digest}"
 
 
 def packed(source: str) -> bytes:

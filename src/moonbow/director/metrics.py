@@ -45,10 +45,24 @@ def _queries(counts: Counts) -> Iterable[Metric]:
         for value, number in found.items():
             family.add_metric([value], number)
         yield family
+    yield from _workers(counts)
     yield CounterMetricFamily("moonbow_director_signatures_total", "Signatures made", value=counts.signed)
     yield GaugeMetricFamily("moonbow_director_tcp_connections", "Open TCP connections", value=counts.tcp_connections)
     yield CounterMetricFamily(
         "moonbow_director_tcp_refused_total", "TCP connections beyond the limit", value=counts.tcp_refused
+    )
+
+
+def _workers(counts: Counts) -> Iterable[Metric]:
+    """A worker that is not listed is not there; with a report older than 3 s it hangs."""
+    served = GaugeMetricFamily("moonbow_director_worker_snapshot", "Snapshot that a worker serves", labels=["worker"])
+    ages = GaugeMetricFamily("moonbow_director_worker_report_age_seconds", "Since its last word", labels=["worker"])
+    for worker, (number, age_s) in counts.workers.items():
+        served.add_metric([str(worker)], number)
+        ages.add_metric([str(worker)], age_s)
+    yield from (served, ages)
+    yield CounterMetricFamily(
+        "moonbow_director_worker_restarts_total", "Workers that had to be started again", value=counts.restarts
     )
 
 

@@ -86,7 +86,14 @@ class Datagrams:
         self._stopped = True
 
     def run(self) -> None:
-        """Serve.  The desk's clock ticks here."""
+        """Serve.  The desk's clock ticks here.  Sockets may be closed once `stop` has been called."""
+        try:
+            self._run()
+        except OSError:
+            if not self._stopped:
+                raise
+
+    def _run(self) -> None:
         poll = select.poll()
         families = {sock.fileno(): sock.family == socket.AF_INET6 for sock in self._sockets}
         for number in families:

@@ -131,7 +131,7 @@ class _Stream(asyncio.Protocol):
             return
         self._source = packed(peer[0])
         self._server.streams.add(self)
-        self._server.desk.counts.tcp_connections = len(self._server.streams)
+        self._server.desk.tcp_connections = len(self._server.streams)
         self._transport.set_write_buffer_limits(high=TCP_WAITING_BYTES_HIGH)
         self._rearm()
 
@@ -154,7 +154,7 @@ class _Stream(asyncio.Protocol):
         if self._idle is not None:
             self._idle.cancel()
         self._server.streams.discard(self)
-        self._server.desk.counts.tcp_connections = len(self._server.streams)
+        self._server.desk.tcp_connections = len(self._server.streams)
 
     def abort(self) -> None:
         if self._transport is not None:
