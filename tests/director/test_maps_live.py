@@ -20,7 +20,7 @@ from moonbow.director.maps import build_map, entry_of
 from moonbow.director.shelf import Shelf
 from moonbow.launch.state import prepare_state
 from moonbow.wire.traffic import decode_status
-from moonbow.world import Ports, World, parse_world, world_address
+from moonbow.world import Ports, World, parse_world, site_address
 from support import eventually, eventually_async
 
 from .conftest import ROOT
@@ -100,7 +100,7 @@ class Running:
     """A director process and how to ask it."""
 
     def __init__(self, world: World, process: subprocess.Popen[bytes]) -> None:
-        self.host = world_address(world)
+        self.host = site_address(world, world.site("paris"))
         self.process = process
 
     def page(self, path: str) -> tuple[int, bytes]:
@@ -168,6 +168,18 @@ def compile_again(state: Path) -> None:
     assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
 
 
+def test_directors_that_see_the_same_new_database_compile_it_once(tmp_path: Path, installed: Path) -> None:
+    state, own = tmp_path / "state", tmp_path / "own.mmdb"
+    world_with(state, own)
+    write(own, "flat", KNOWN, SIX)
+    command = [sys.executable, "-m", "moonbow.director.maps", "--state", str(state)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
+    said = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert sorted(map(bool, said)) == [False, False, False, True]
+    assert len(Shelf(state).read().entries) == 2
+
+
 def test_a_world_without_a_database_watches_nothing(tmp_path: Path) -> None:
     asyncio.run(DatabaseWatch(tmp_path, None).run())
 
@@ -178,7 +190,7 @@ def director(tmp_path: Path, installed: Path) -> Iterator[Running]:
     state = tmp_path / "state"
     world = world_with(state, tmp_path / "own.mmdb")
     with (tmp_path / "director.jsonl").open("wb") as log:
-        command = [sys.executable, "-m", "moonbow.director", "--state", str(state)]
+        command = [sys.executable, "-m", "moonbow.director", "--state", str(state), "--site", "paris"]
         process = subprocess.Popen(command, env=os.environ, stderr=log)
         running = Running(world, process)
         try:

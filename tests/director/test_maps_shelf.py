@@ -123,7 +123,7 @@ def test_old_maps_are_let_go(tmp_path: Path) -> None:
 
 
 def test_only_one_writes_at_a_time(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    shelf = Shelf(tmp_path, wait_s=0.1)
     shelf.install(OTHER, ME)
     with (shelf.folder / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

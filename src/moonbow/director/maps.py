@@ -25,6 +25,7 @@ from .ledger import Entry
 from .mapdiff import Diff, diff_maps
 from .shelf import Shelf, digest_of
 
+BUILD_S = 600.0
 MOVES_RATIO_MAX = 0.10  # of known addresses, in either family; more needs an operator who insists
 
 
@@ -92,17 +93,18 @@ def operator() -> str:
 def take_in(world: World, state: Path) -> Entry | None:
     """Put the map of the world's own database into use, if it was never seen before and is safe; None if it was.
 
-    A map that an operator went back from stays away until the file changes.
+    A map that an operator went back from stays away until the file changes.  The directors of one machine take turns.
     """
     if world.geo.database is None:
         return None
     shelf, path = Shelf(state), Path(world.geo.database)
-    digest = digest_of(read_database(path))
-    if any(entry.database_digest == digest for entry in shelf.read().entries):
-        return None
-    built = build_map(path)
-    refuse_unsafe(diff_maps(world, shelf.current()[1], built.ranges))
-    return shelf.install(built.ranges, entry_of(built, "director", f"{path.name} is new"))
+    with shelf.alone("building", BUILD_S):
+        digest = digest_of(read_database(path))
+        if any(entry.database_digest == digest for entry in shelf.read().entries):
+            return None
+        built = build_map(path)
+        refuse_unsafe(diff_maps(world, shelf.current()[1], built.ranges))
+        return shelf.install(built.ranges, entry_of(built, "director", f"{path.name} is new"))
 
 
 def main() -> int:

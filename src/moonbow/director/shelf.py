@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Generator
 from hashlib import blake2b
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -21,6 +23,9 @@ from moonbow.base.errors import ConfigError
 from . import addresses
 from .addresses import Ranges, decode, encode
 from .ledger import Entry, Ledger, add_entry, choose_rollback, kept_digests, parse_ledger, render_ledger
+
+TURN_S = 5.0  # a change takes milliseconds
+STEP_S = 0.02
 
 
 def maps_folder(state: Path) -> Path:
@@ -34,9 +39,10 @@ def digest_of(data: bytes) -> str:
 
 
 class Shelf:
-    """The maps of the world in `state`.  Nothing is written before the first change."""
+    """The maps of the world in `state`.  Only changes write; they wait `wait_s` for others."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, wait_s: float = TURN_S) -> None:
+        self._wait_s = wait_s
         self.folder = maps_folder(state)
         self.path = self.folder / "ledger.json"
 
@@ -128,15 +134,28 @@ class Shelf:
         finally:
             os.close(folder)
 
+    def _turn(self) -> contextlib.AbstractContextManager[None]:
+        return self.alone("lock", self._wait_s)
+
     @contextlib.contextmanager
-    def _turn(self) -> Generator[None]:
-        """Be the only writer; `ConfigError` if another is at it, or the folder cannot be written."""
+    def alone(self, name: str, wait_s: float) -> Generator[None]:
+        """Be the only holder of a lock; `ConfigError` if others are for `wait_s`, or nothing can be written."""
+        deadline = time.monotonic() + wait_s
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with (self.folder / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (self.folder / name).open("w") as lock:
+                while not _locked(lock):
+                    if time.monotonic() > deadline:
+                        raise ConfigError(f"{self.folder}: somebody else is changing the map right now")
+                    time.sleep(STEP_S)
                 yield
-        except BlockingIOError:
-            raise ConfigError(f"{self.folder}: somebody else is changing the map right now") from None
         except OSError as error:
             raise ConfigError(f"{self.folder}: {error.strerror}") from error
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -12,12 +12,12 @@ from moonbow.base.errors import ConfigError
 from moonbow.director import addresses
 from moonbow.director.addresses import Ranges
 from moonbow.director.ledger import kept_digests, parse_ledger
+from moonbow.director.maps import BUILD_S
 from moonbow.director.shelf import Shelf
 
 from .inputs import Watched
 
 LOOK_S = 1.0  # between two looks at the database; one that changed between them is still being written
-BUILD_S = 600.0
 WORDS_MAX = 400
 
 log = logging.getLogger("moonbow.director")
