@@ -1,13 +1,11 @@
 """Spill-over: which cells go elsewhere because a site is full, or would be after a failover.  Pure.
 
-Natives first: cells whose first choice is up keep it while it has room; those that lost theirs, and those that find
-it full, go to the next sites of their order, as far as these have room.  A site is left above the high watermark and
-returned to below the low one, a few slices a step, so nothing swings; only what is needed to stay within capacity
-moves at once.
-
-Laws: while a site is over its capacity, none of its cells has an allowed site with room; a cell goes only to sites
-of its own order (so a sealed region never leaks); with the same demand, steps come to rest, and rest is kept; a cell
-that need not move does not.
+Everybody starts where they were: moved cells there, the others where the plan says.  Then sites beyond capacity are
+relieved at once; those above the high watermark send on whom they took over from others, and a few slices of their
+own a step; who can come home and leave it below the low watermark does, a few slices a step.
+Laws: while a site is over its capacity, none of its cells has an allowed site with room; a cell goes only to sites of
+its own order (so a sealed region never leaks); a cell that need not move does not; with the same demand, steps come to
+rest, for each but a return takes from a fuller site than it makes, and a return makes none fuller than the low mark.
 """
 
 from __future__ import annotations
@@ -23,12 +21,13 @@ _HAIR = 1e-9  # what sums of fractions may be off by
 
 
 class Limits(NamedTuple):
-    """Watermarks as parts of capacity; how many slices of a site may move by choice in one step."""
+    """Watermarks as parts of capacity; how many slices of a site may move by choice in one step (s)."""
 
     high: float = 0.9
     low: float = 0.75
     slices_max: int = 2
     step_s: float = 10.0
+    pain: float = 0.25  # how much less full a full site must be to take from a fuller one
 
 
 USUAL = Limits()
@@ -64,7 +63,7 @@ def spill_over(
     hot = {name for name, load in loads.items() if load > limits.high * demand.capacities[name]}
     if not hot and not before.moved:
         return Spill({}, loads, before.stepped_at_s)
-    return _Placing(plan, options, demand, before, now_s, limits, loads, hot).run()
+    return _Settling(plan, options, demand, before, now_s, limits, loads, hot).run()
 
 
 def pool_for(plan: Plan, cell: int, site: str) -> Pool:
@@ -73,8 +72,8 @@ def pool_for(plan: Plan, cell: int, site: str) -> Pool:
     return Pool((site,), True, f"{' and '.join(natural.sites)} would be too full; {site} has room for this slice")
 
 
-class _Placing:
-    """Cells put one after the other where there is room."""
+class _Settling:
+    """Where the cells concerned are, and the moves from there."""
 
     def __init__(
         self,
@@ -87,130 +86,127 @@ class _Placing:
         loads: dict[str, float],
         hot: set[str],
     ) -> None:
-        self.plan, self.demand, self.before, self.limits = plan, demand, before, limits
-        self.loads = loads
-        self.at: dict[int, tuple[str, ...]] = {}
+        self.plan, self.demand, self.before, self.limits, self.loads = plan, demand, before, limits, loads
         self.now_s = now_s
         self.allowance = limits.slices_max if now_s >= before.stepped_at_s + limits.step_s else 0
         self.stepped: Counter[tuple[str, ...]] = Counter()
         self.cells = self._concerned(hot)
         self.options = {bucket: options(bucket) for bucket in {cell // SLICES for cell in self.cells}}
+        self.at = {cell: self.natural(cell) for cell in self.cells}
+        for cell, name in before.moved.items():
+            if cell in self.at and self.demand.cells[cell] and name in self.names(cell):
+                self.put(cell, (name,))
 
     def run(self) -> Spill:
-        """Natives at home, then those that may come home, then those without a home, then all who found no room."""
-        for cell in self.cells:
-            _add(self.loads, self.natural(cell), -self.demand.cells[cell])
-        moved = self.before.moved
-        strangers = [cell for cell in self.cells if self.pool(cell).degraded]
-        natives = [cell for cell in self.cells if not self.pool(cell).degraded]
-        waiting = [cell for cell in natives if cell not in moved and not self.stays(cell)]
-        waiting += [cell for cell in natives if cell in moved and not self.returns(cell)]
-        waiting += [cell for cell in strangers if not (self.returns(cell) if cell in moved else self.fits_home(cell))]
-        for cell in [cell for cell in waiting if not self.finds_room(cell)]:
-            self.squeeze(cell)
-        self.relieve()
+        """All moves of one step."""
+        while self.relieve() or self.share_pain():
+            pass
+        self.ease()
+        self.come_home()
         found = {cell: sites[0] for cell, sites in self.at.items() if sites != self.natural(cell)}
         return Spill(found, self.loads, self.now_s if self.stepped else self.before.stepped_at_s)
 
     def _concerned(self, hot: set[str]) -> list[int]:
-        """All cells of buckets that touch a hot site or have moved cells, slice by slice."""
+        """All cells of buckets that touch a hot site or have moved cells: strangers, then natives, high slices first.
+
+        This is the order in which they leave.
+        """
         buckets = {cell // SLICES for cell in self.before.moved if cell < len(self.plan.cells)}
         hot_pools = {number for number, pool in enumerate(self.plan.pools) if not hot.isdisjoint(pool.sites)}
         for bucket in range(len(self.plan.cells) // SLICES):
             if not hot_pools.isdisjoint(self.plan.cells[SLICES * bucket : SLICES * bucket + SLICES]):
                 buckets.add(bucket)
-        found = sorted(SLICES * bucket + number for bucket in buckets for number in range(SLICES))
-        return sorted(found, key=lambda cell: cell % SLICES)
+        found = (SLICES * bucket + number for bucket in buckets for number in range(SLICES))
+        return sorted(found, key=lambda cell: (not self.is_stranger(cell), -(cell % SLICES), -cell))
 
-    def pool(self, cell: int) -> Pool:
-        return self.plan.pools[self.plan.cells[cell]]
+    def relieve(self) -> bool:
+        """Whether anything moved off sites beyond capacity: to where it is comfortable, else to where it just fits."""
+        moved = False
+        for name in [name for name in self.loads if self.fill(name) > 1.0 + _HAIR]:
+            for cell in self.on(name):
+                if self.fill(name) <= 1.0 + _HAIR:
+                    break
+                moved = self.leave(cell, name, self.limits.low) or self.leave(cell, name, 1.0) or moved
+        return moved
 
-    def natural(self, cell: int) -> tuple[str, ...]:
-        return self.plan.pools[self.plan.cells[cell]].sites
+    def share_pain(self) -> bool:
+        """Without any room: whether a stranger moved from a full site to one clearly less full."""
+        for name in [name for name in self.loads if self.fill(name) > 1.0 + _HAIR]:
+            for cell in filter(self.is_stranger, self.on(name)):
+                if self.leave(cell, name, self.fill(name) - self.limits.pain):
+                    return True
+        return False
 
-    def fits(self, cell: int, sites: tuple[str, ...], part: float) -> bool:
-        """Whether sites stay within a part of their capacity with one cell more."""
-        each = self.demand.cells[cell] / len(sites)
-        return all(self.loads[name] + each <= part * self.demand.capacities[name] + _HAIR for name in sites)
+    def ease(self) -> None:
+        """Off sites above the high watermark to comfortable ones: strangers at once, natives a few at a time."""
+        for name in [name for name in self.loads if self.fill(name) > self.limits.high + _HAIR]:
+            for cell in self.on(name):
+                if self.fill(name) <= self.limits.high + _HAIR:
+                    break
+                home = self.natural(cell)
+                if self.is_stranger(cell):
+                    self.leave(cell, name, self.limits.low)
+                elif self.stepped[home] < self.allowance and self.leave(cell, name, self.limits.low):
+                    self.stepped[home] += 1
+
+    def come_home(self) -> None:
+        """Home, where that stays below the low watermark; a few at a time, low slices first."""
+        for cell in reversed(self.cells):
+            home = self.natural(cell)
+            if self.at[cell] == home or self.stepped[home] >= self.allowance:
+                continue
+            here = self.at[cell]
+            self.put(cell, ())
+            if self.fits(cell, home, self.limits.low):
+                self.put(cell, home)
+                self.stepped[home] += 1
+            else:
+                self.put(cell, here)
+
+    def leave(self, cell: int, name: str, part: float) -> bool:
+        """Move a cell off a site: home, or to the first group with room below a part of capacity.  Whether it did."""
+        here, home = self.at[cell], self.natural(cell)
+        self.put(cell, ())
+        if name not in home and self.fits(cell, home, part):
+            return self.put(cell, home)
+        found = self.roomy(cell, part, name)
+        self.put(cell, here if found is None else (found,))
+        return found is not None
 
     def put(self, cell: int, sites: tuple[str, ...]) -> bool:
+        """Take a cell from where it is to `sites`."""
+        _add(self.loads, self.at[cell], -self.demand.cells[cell])
         _add(self.loads, sites, self.demand.cells[cell])
         self.at[cell] = sites
         return True
 
-    def may_step(self, sites: tuple[str, ...]) -> bool:
-        """Whether one more slice of these sites may move by choice now; it is counted."""
-        if self.stepped[sites] >= self.allowance:
-            return False
-        self.stepped[sites] += 1
-        return True
+    def on(self, name: str) -> list[int]:
+        """The cells with any clients that a site has, in the order in which they leave."""
+        return [cell for cell in self.cells if name in self.at[cell] and self.demand.cells[cell]]
 
-    def fits_home(self, cell: int) -> bool:
-        home = self.natural(cell)
-        return not self.demand.cells[cell] or (self.fits(cell, home, self.limits.high) and self.put(cell, home))
+    def is_stranger(self, cell: int) -> bool:
+        return self.plan.pools[self.plan.cells[cell]].degraded
 
-    def stays(self, cell: int) -> bool:
-        """At home below the high watermark; above it a few may leave, and all must beyond capacity."""
-        home = self.natural(cell)
-        if self.fits_home(cell):
-            return True
-        return self.fits(cell, home, 1.0) and not self.may_step(home) and self.put(cell, home)
-
-    def returns(self, cell: int) -> bool:
-        """Home again below the low watermark, a few at a time."""
-        home = self.natural(cell)
-        if not self.demand.cells[cell]:
-            return self.put(cell, home)
-        return self.fits(cell, home, self.limits.low) and self.may_step(home) and self.put(cell, home)
-
-    def finds_room(self, cell: int) -> bool:
-        """Where it was moved before, or else the first group of its order with a site below the low watermark."""
-        kept = self.before.moved.get(cell)
-        if kept in self.names(cell) and self.fits(cell, (kept,), self.limits.high):
-            return self.put(cell, (kept,))
-        found = self.roomy(cell, self.limits.low)
-        return found is not None and self.put(cell, (found,))
-
-    def squeeze(self, cell: int) -> None:
-        """No room below the watermarks: up to capacity, rather at home; beyond it where it hurts least."""
-        home = self.natural(cell)
-        is_native = not self.pool(cell).degraded
-        found = None if is_native and self.fits(cell, home, 1.0) else self.roomy(cell, 1.0)
-        if found is None and not is_native and not self.fits(cell, home, 1.0):
-            found = min(self.names(cell), key=lambda name: self.fill(cell, name), default=None)
-        self.put(cell, home if found is None else (found,))
-
-    def relieve(self) -> None:
-        """Move cells off sites beyond capacity while any can go: one may have taken another's only room."""
-        again = True
-        while again:
-            again = False
-            for name in [name for name, load in self.loads.items() if self.is_over(name)]:
-                for cell in [cell for cell in reversed(self.cells) if name in self.at.get(cell, ())]:
-                    again = (self.is_over(name) and self.move_off(cell, name)) or again
-
-    def is_over(self, name: str) -> bool:
-        return self.loads[name] > self.demand.capacities[name] + _HAIR
-
-    def move_off(self, cell: int, name: str) -> bool:
-        sites = self.at[cell]
-        _add(self.loads, sites, -self.demand.cells[cell])
-        found = self.roomy(cell, 1.0, beside=name)
-        self.put(cell, sites if found is None else (found,))
-        return found is not None
+    def natural(self, cell: int) -> tuple[str, ...]:
+        return self.plan.pools[self.plan.cells[cell]].sites
 
     def names(self, cell: int) -> list[str]:
         return [name for group in self.options[cell // SLICES] for name in group.sites]
 
-    def fill(self, cell: int, name: str) -> float:
-        return (self.loads[name] + self.demand.cells[cell]) / self.demand.capacities[name]
+    def fill(self, name: str, more: float = 0.0) -> float:
+        return (self.loads[name] + more) / self.demand.capacities[name]
 
-    def roomy(self, cell: int, part: float, beside: str = "") -> str | None:
+    def fits(self, cell: int, sites: tuple[str, ...], part: float) -> bool:
+        """Whether sites stay within a part of their capacity with one cell more."""
+        each = self.demand.cells[cell] / len(sites)
+        return all(self.fill(name, each) <= part for name in sites)
+
+    def roomy(self, cell: int, part: float, beside: str) -> str | None:
         """In the first group that has one, the emptiest site that stays within a part of its capacity."""
         for group in self.options[cell // SLICES]:
             fitting = [name for name in group.sites if name != beside and self.fits(cell, (name,), part)]
             if fitting:
-                return min(fitting, key=lambda name: (self.fill(cell, name), name))
+                return min(fitting, key=lambda name: (self.fill(name, self.demand.cells[cell]), name))
         return None
 
 
