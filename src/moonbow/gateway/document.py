@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from moonbow.wire import rest, values
+from moonbow.wire import rest, traffic, values
 
 from .problems import MEDIA_TYPE, TITLES
 
@@ -23,6 +23,7 @@ _PATHS = {
     "room": rf"^(rom|dir)_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "person": rf"^usr_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "entry": rf"^ent_[a-z][a-z0-9]{{0,15}}_{_REST}$",
+    "order": "^[A-Za-z0-9.]+$",
 }
 
 
@@ -62,7 +63,7 @@ def _components() -> dict[str, Any]:
     """The schemas of everything that requests and answers carry, by the one library that also checks them."""
     kinds = [
         kind
-        for module in (rest, values)
+        for module in (rest, traffic, values)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
     ]

@@ -42,6 +42,7 @@ from moonbow.world import Ports, SiteRef, World, load_world, site_address
 from .app import Outer, make_api
 from .doors import Doors
 from .flow import Flow
+from .operator import Directors
 from .pages import load_pages
 from .rest import Calls, House
 from .socket import Hub
@@ -82,6 +83,7 @@ class Gateway:
         self.hub = Hub(self.flow, self.store, self.directory.check, self.presence, region, ref.site.name, ref.site.city)
         self.hub.load = self._meter.line
         self.doors = Doors(self.world, ref, visible_regions(self.world, region))
+        self.directors = Directors(self.world, self.state, ref)
         await self._listen()
         await self.directory.start()
         await self.presence.start()
@@ -132,7 +134,7 @@ class Gateway:
         address = site_address(self.world, self.ref)
         house = House(
             directory=self.directory, presence=self.presence, store=self.store, flow=self.flow,
-            federation=self.federation, doors=self.doors, calls=Calls(),
+            federation=self.federation, doors=self.doors, directors=self.directors, calls=Calls(),
             regions=visible_regions(self.world, self.ref.region),
             served_by=wire.Served(region=self.ref.region, site=self.ref.site.name, city=self.ref.site.city),
         )  # fmt: skip
@@ -244,7 +246,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for name in ("presence", "directory", "doors", "bus"):
+        for name in ("presence", "directory", "doors", "directors", "bus"):
             room = getattr(self, name, None)
             if room is not None:
                 with contextlib.suppress(MoonbowError, OSError, TimeoutError):

@@ -11,8 +11,9 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 
+import msgspec
 from litestar import Request, delete, get, patch, post, put
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -28,11 +29,13 @@ from moonbow.timeline.model import Answer, Post, Result, RoomView, Row, read_bod
 from moonbow.timeline.ports import Reads, Store
 from moonbow.wire import rest as wire
 from moonbow.wire import values
+from moonbow.wire.traffic import OrderGiven
 
 from .doors import Doors
 from .flow import Flow
 from .frames import rfc3339, row_value
 
+T = TypeVar("T")
 IdPath = Annotated[str, PathParameter(max_length=64)]
 CALLS_PER_S = 100.0
 CALLS_BURST = 300.0
@@ -65,6 +68,13 @@ class PresenceOf(Protocol):
     def set_wish(self, person: str, state: str, text: str) -> None: ...
 
 
+class Directors(Protocol):
+    """What the API needs of this region's directors (`operator.Directors`)."""
+
+    async def read(self, path: str, kind: type[T], **query: str) -> T: ...
+    async def act(self, method: str, path: str, wanted: msgspec.Struct | None) -> OrderGiven: ...
+
+
 @dataclass(frozen=True)
 class House:
     """The rooms of the house as one gateway has wired them."""
@@ -75,6 +85,7 @@ class House:
     flow: Flow
     federation: Federation
     doors: Doors
+    directors: Directors
     calls: Calls
     regions: dict[str, str]
     served_by: wire.Served

@@ -43,6 +43,7 @@ class Service:
         self._stopped: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._following: set[asyncio.Task[None]] = set()
 
     async def answer(self, op: str, request: Request) -> Answer:
         """Obey one request; `ConfigError` or `Refused` for what cannot be done."""
@@ -75,13 +76,19 @@ class Service:
         return {"site": name, "processes": len(keepers), "seconds": round(time.monotonic() - began, 2)}
 
     async def order(self, request: Request) -> Answer:
-        """Obey an order (`read_order`).  A drain ends when nobody is left or after `DRAIN_S`; the rest act at once."""
+        """Obey an order (`read_order`).  A drain ends when nobody is left or after `DRAIN_S`; the rest act at once.
+
+        With `"wait": false` it is in force at the answer, and what takes time follows.
+        """
         now_s = time.time()
         order = read_order(self.world, request, f"o{self._given + 1}", now_s)
         wanted = add_order(self.orders, order, now_s)
         self._given += 1
         self._write(wanted)
         log.info("ordered", extra={"f": order._asdict()})
+        if request.get("wait") is False:
+            self._follow(order if order.kind == "drain" else None)
+            return {"order": order._asdict()}
         moved = await self._let_go(order) if order.kind == "drain" else {}
         await self._let_back(self.orders)  # what was away by an order that this one replaces
         return {"order": order._asdict(), **moved}
@@ -91,8 +98,12 @@ class Service:
         ident = str(request.get("id"))
         wanted = remove_order(self.orders, ident, time.time())
         gone = next(order for order in self.orders.orders if order.id == ident)
-        await self._let_back(written(self.world, wanted, time.time()))
-        self._write(wanted)
+        if request.get("wait") is False:
+            self._write(wanted)
+            self._follow(None)
+        else:
+            await self._let_back(written(self.world, wanted, time.time()))
+            self._write(wanted)
         log.info("order taken back", extra={"f": {**gone._asdict(), "by": str(request.get("who", ""))[:64]}})
         return {"order": gone._asdict()}
 
@@ -110,6 +121,22 @@ class Service:
 
     async def _end_orders(self) -> None:
         self._write(self.orders)
+        await self._let_back_or_say()
+
+    def _follow(self, drain: Order | None) -> None:
+        """What takes time, after the answer."""
+
+        async def follow() -> None:
+            async with self._one_at_a_time:
+                if drain is not None and drain in self.orders.orders:
+                    await self._let_go(drain)
+                await self._let_back_or_say()
+
+        task = asyncio.create_task(follow())
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+
+    async def _let_back_or_say(self) -> None:
         try:
             await self._let_back(self.orders)
         except ConfigError as error:
