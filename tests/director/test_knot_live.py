@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+import dns.rdatatype
+import msgspec
 import pytest
 
-from director.knotd import Knotd, in_loop, knotd_of, needs_knot
+from director.conftest import shipped
+from director.knotd import HOME, Knotd, free_udp_port, in_loop, knotd_of, needs_knot
+from moonbow.director.adapters.keyfiles import keep_secrets
 from moonbow.director.adapters.knot import KnotDriver
 from moonbow.director.adapters.knot_control import Conversation
-from moonbow.director.addresses import Ranges, make_ranges
+from moonbow.director.addresses import Ranges, encode, make_ranges
+from moonbow.director.answers import Answers
 from moonbow.director.atlas import compile_map, find
-from moonbow.director.knot import write_views
+from moonbow.director.knot import knot_argv, knot_settings, prepare, program, write_views
 from moonbow.director.knot_records import decide_records, service_names
+from moonbow.director.metrics import render_metrics
 from moonbow.director.model import SERVICES, Map, Overrides
 from moonbow.director.policy import TTL_DEGRADED_S, TTL_S
 from moonbow.director.slices import cell_scope, slice_of
 from moonbow.director.snapshot import Snapshot, take_snapshot
 from moonbow.director.zone import addresses_of
 from moonbow.world import World
+from moonbow.world.model import Dns
 from support import eventually_async
 
 pytestmark = needs_knot
@@ -33,6 +43,11 @@ pytestmark = needs_knot
 @pytest.fixture(scope="module")
 def compiled(planet: World, ranges: Ranges) -> Map:
     return compile_map(planet, ranges)
+
+
+@pytest.fixture(scope="module")
+def planet_text() -> str:
+    return shipped("planet")[1]
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +388,58 @@ async def test_a_new_map_is_made_beside_and_swapped(bench: Bench, planet: World,
     for client in bench.clients(7):
         bench.check(new, "door", client)
     await bench.put(driver, bench.decide())
+
+
+@in_loop
+async def test_a_director_answers_through_knot_where_the_world_says_so(
+    planet: World, ranges: Ranges, compiled: Map, tmp_path: Path
+) -> None:
+    world = msgspec.structs.replace(planet, dns=Dns(engine="knot"))
+    state, port = tmp_path, free_udp_port()
+    first = take_snapshot(world, ranges, compiled, number=1)
+    answers = Answers(world, state, [HOME], port, first)
+    settings = knot_settings(world, state, HOME, port)._replace(replies_per_s_max=0)
+    prepare(settings, first)
+    knotd = Knotd(settings)
+    knotd.start()
+    try:
+        answers.bind()
+        await answers.open()
+        await eventually_async(lambda: answers.counts().knot["in_step"])
+        fallen = take_snapshot(world, ranges, compiled, overrides=Overrides(down=frozenset({"frankfurt"})), number=2)
+        answers.serve(fallen)
+        answers.refresh()
+        await eventually_async(lambda: answers.counts().knot["snapshot"] == 2)
+        bench = Bench(knotd, world, ranges, compiled)
+        bench.check(fallen, "door", DE)
+        reply = knotd.ask(f"door.{world.domain}", DE, do=True).message
+        key = keep_secrets(state / "world" / "director", world.domain).key  # the one that embedded directors sign with
+        signatures = [rrset for rrset in reply.answer if rrset.rdtype == dns.rdatatype.RRSIG]
+        assert signatures
+        assert {rr.key_tag for rrset in signatures for rr in rrset} == {key.tag}
+        await eventually_async(lambda: answers.counts().replies["knot", 0])
+        page = render_metrics(fallen, answers.counts(), {}, {}).decode()
+        assert "moonbow_director_knot_in_step 1.0" in page
+        assert "moonbow_director_knot_transactions_total" in page
+    finally:
+        await answers.close()
+        knotd.stop()
+
+
+def test_the_child_lays_out_its_files_from_the_state_folder(planet_text: str, ranges: Ranges, tmp_path: Path) -> None:
+    (tmp_path / "world.toml").write_text(planet_text + '\n[dns]\nengine = "knot"\n')
+    map_path = tmp_path / "addresses.bin"
+    map_path.write_bytes(encode(ranges))
+    argv = (*knot_argv(sys.executable, tmp_path, "paris"), "--prepare-only")
+    done = subprocess.run(argv, env=os.environ | {"MOONBOW_ADDRESSES": str(map_path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "sites" / "paris" / "knot"
+    assert {"knot.conf", "views.conf", "buckets.mmdb", "buckets.json"} <= {path.name for path in folder.iterdir()}
+    assert list(folder.glob("db/keys/keys/*.pem"))
+    assert (
+        subprocess.run((program("knotc"), "-c", folder / "knot.conf", "conf-check"), capture_output=True).returncode
+        == 0
+    )
 
 
 def test_the_folder_is_nobody_elses(knotd: Knotd) -> None:

@@ -1,4 +1,4 @@
-"""Serves the answers to a snapshot: in this process, for a laptop, or in worker processes that share the port."""
+"""Serves the answers to a snapshot: in this process, in workers that share the port, or through a Knot DNS."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from moonbow.world import World
 
 from .adapters.keyfiles import keep_secrets
+from .adapters.knot_serving import KnotServing
 from .adapters.nameserver import NameServer
 from .adapters.workers import Workers
 from .cookies import Jar
 from .desk import Counts, Desk
 from .dns import Printer
 from .feed import Setup
+from .knot import knot_settings
 from .limiter import Rates
 from .snapshot import Snapshot
 from .zone import Servers
@@ -46,8 +48,10 @@ class Answers:
         rates = rates or Rates()
         folder = state / SECRETS
         secrets = keep_secrets(folder, world.domain)
-        self._serving: Workers | _Here
-        if workers:
+        self._serving: Workers | KnotServing | _Here
+        if world.dns.engine == "knot":
+            self._serving = KnotServing(knot_settings(world, state, addresses[0], port, servers), snapshot)
+        elif workers:
             each = -(-rates.per_s // workers)
             setup = Setup(tuple(addresses), port, each, rates.slip, dict(servers or {}), last_good_s)
             self._serving = Workers(folder / SOCKET, setup, workers, snapshot)

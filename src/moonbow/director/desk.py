@@ -69,6 +69,7 @@ class Counts:
         self.tcp_refused = 0
         self.restarts = 0  # of workers
         self.workers: dict[int, tuple[int, float]] = {}  # worker -> (snapshot that it serves, age of its report in s)
+        self.knot: dict[str, float] = {}  # how well Knot follows, where it answers
 
     def add(self, other: Counts) -> None:
         """Take in what was counted elsewhere."""

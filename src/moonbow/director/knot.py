@@ -1,4 +1,4 @@
-"""`python -m moonbow.director.knot --state STATE`: lay out what a knotd of the world needs, and become that knotd.
+"""`python -m moonbow.director.knot --state STATE --site SITE`: lay out what a site's knotd needs, and become it.
 
 It starts with the answers of the last decision, which Knot keeps in its journal, so it is right while the director is
 away.  The first time it waits for the director, which alone says what the zone holds.
@@ -18,17 +18,19 @@ from typing import NamedTuple
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
-from moonbow.world import Ports, World, load_world, world_address
+from moonbow.world import Ports, World, load_world, site_address
 
-from . import addresses
+from .adapters.keyfiles import ZONE_KEY, keep_secrets
+from .adapters.maps import WatchedMap
 from .knot_buckets import build_database, label_of
 from .knot_config import KnotSettings, parse_views, render_config, render_views
 from .knot_records import Views, decide_records, digest_of
 from .model import Map
 from .snapshot import Snapshot, take_snapshot
-from .zone import Servers, usual_servers
+from .zone import Servers
 
 KEYMGR_S = 20.0
+SECRETS = Path("world") / "director"  # below the state folder
 PACKAGES = "knot knot-module-geoip"
 PROGRAM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 
@@ -40,15 +42,19 @@ class InUse(NamedTuple):
     labels: frozenset[str]
 
 
-def knot_settings(world: World, state: Path, servers: Servers | None = None) -> KnotSettings:
-    """The knotd of a world on one machine."""
-    listen = ((world_address(world), Ports.DNS),)
-    return KnotSettings(state / "world" / "knot", world.domain, listen, servers or usual_servers(world))
+def knot_settings(
+    world: World, state: Path, address: str, port: int = Ports.DNS, servers: Servers | None = None
+) -> KnotSettings:
+    """The knotd at a site's own address; it signs with the world's key."""
+    names = [ref.site.name for ref in world.sites() if site_address(world, ref) == address]
+    folder = state / "sites" / names[0] / "knot" if names else state / "world" / "knot"
+    key = state / SECRETS / ZONE_KEY
+    return KnotSettings(folder, world.domain, ((address, port),), servers or {"ns": (address,)}, key=key)
 
 
-def knot_argv(python: str, state: Path) -> tuple[str, ...]:
-    """The command line of a child that becomes knotd."""
-    return (python, "-P", "-m", "moonbow.director.knot", "--state", str(state))
+def knot_argv(python: str, state: Path, site: str) -> tuple[str, ...]:
+    """The command line of a child that becomes the knotd of a site."""
+    return (python, "-P", "-m", "moonbow.director.knot", "--state", str(state), "--site", site)
 
 
 def program(name: str) -> str:
@@ -79,7 +85,8 @@ def make_key(settings: KnotSettings) -> None:
     """One key for the zone, if it has none; `ConfigError` if that fails."""
     if any((settings.folder / "db").glob("keys/keys/*.pem")):
         return
-    words = (f"{settings.domain}.", "generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
+    source = ("import-pem", str(settings.key)) if settings.key else ("generate",)
+    words = (f"{settings.domain}.", *source, "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
     argv = (program("keymgr"), "-c", str(settings.config), *words)
     try:
         subprocess.run(argv, check=True, capture_output=True, text=True, timeout=KEYMGR_S)
@@ -124,6 +131,7 @@ def main() -> int:
     """2 for what the operator must mend; otherwise this process becomes knotd."""
     parser = argparse.ArgumentParser(prog="python -m moonbow.director.knot", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="the world's folder")
+    parser.add_argument("--site", required=True, help="the primary site that it answers at")
     parser.add_argument("--prepare-only", action="store_true", help="write the files and do not start knotd")
     given = parser.parse_args()
 
@@ -133,8 +141,11 @@ def main() -> int:
     try:
         knotd = program("knotd")
         world = load_world(given.state / "world.toml")
-        settings = knot_settings(world, given.state)
-        prepare(settings, take_snapshot(world, addresses.load()), show if sys.stderr.isatty() else None)
+        settings = knot_settings(world, given.state, site_address(world, world.site(given.site)))
+        keep_secrets(given.state / SECRETS, world.domain)
+        ranges = WatchedMap(given.state)
+        ranges.poll()
+        prepare(settings, take_snapshot(world, ranges.value), show if sys.stderr.isatty() else None)
     except (ConfigError, OSError) as error:
         print(f"knot: {error}", file=sys.stderr)
         return 2

@@ -28,6 +28,7 @@ class KnotSettings(NamedTuple):
     listen: tuple[tuple[str, int], ...]
     servers: Servers
     signed: bool = True
+    key: Path | None = None  # the zone's key (PEM), where others sign with it too; without one keymgr makes its own
     cookies: bool = True
     replies_per_s_max: int = 500  # to one network (/24, /56) over UDP; 0: no limit
     udp_workers: int = 1

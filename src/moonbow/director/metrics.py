@@ -46,6 +46,7 @@ def _queries(counts: Counts) -> Iterable[Metric]:
             family.add_metric([value], number)
         yield family
     yield from _workers(counts)
+    yield from _knot(counts)
     yield CounterMetricFamily("moonbow_director_signatures_total", "Signatures made", value=counts.signed)
     yield GaugeMetricFamily("moonbow_director_tcp_connections", "Open TCP connections", value=counts.tcp_connections)
     yield CounterMetricFamily(
@@ -64,6 +65,14 @@ def _workers(counts: Counts) -> Iterable[Metric]:
     yield CounterMetricFamily(
         "moonbow_director_worker_restarts_total", "Workers that had to be started again", value=counts.restarts
     )
+
+
+def _knot(counts: Counts) -> Iterable[Metric]:
+    """How well Knot follows the director that drives it; nothing where the director answers itself."""
+    for name, value in counts.knot.items():
+        text = f"Knot: {name.removesuffix('_total').replace('_', ' ')}"
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        yield kind(f"moonbow_director_knot_{name}", text, value=value)
 
 
 def _sites(snapshot: Snapshot, probes: Mapping[tuple[str, bool], int]) -> Iterable[Metric]:

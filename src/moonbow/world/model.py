@@ -72,6 +72,12 @@ class Geo(Struct, frozen=True, omit_defaults=True):
     database: str | None = None
 
 
+class Dns(Struct, frozen=True, omit_defaults=True):
+    """Who answers DNS at a primary site: its director itself, or a Knot DNS that its director drives."""
+
+    engine: Literal["embedded", "knot"] = "embedded"
+
+
 class Balancing(Struct, frozen=True):
     """How a door spreads work over its gateways, per service."""
 
@@ -111,6 +117,7 @@ class World(Struct, frozen=True):
     regions: dict[str, Region]
     traffic: Traffic
     geo: Geo = Geo()
+    dns: Dns = Dns()
     balancing: Balancing = Balancing()
     places: tuple[Place, ...] = ()
     company: Company = Company()

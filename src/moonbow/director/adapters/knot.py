@@ -41,7 +41,7 @@ from moonbow.director.model import Map
 from moonbow.director.snapshot import Snapshot
 from moonbow.director.zone import ZONE_TTL_S
 
-from .knot_control import Command, Conversation, Rejected, records_of
+from .knot_control import Command, Conversation, Rejected, Unit, records_of
 
 TIMEOUT_S = 5.0  # for one step of a conversation
 WATCH_S = 1.0  # between two looks at what Knot holds
@@ -86,6 +86,7 @@ class KnotDriver:
         self.counts = Counts()
         self._clock = clock
         self._timeout_s = timeout_s
+        self.said: list[Unit] = []  # Knot's own counts
         self._domain = f"{settings.domain}."
         self._newest: Snapshot | None = None
         self._decided: tuple[Snapshot, Records] | None = None
@@ -126,7 +127,7 @@ class KnotDriver:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
             self._wake.clear()
-            wait_s = WATCH_S if await self.step() else RETRY_S
+            wait_s = WATCH_S if await self.step() and await self.measure() else RETRY_S
 
     async def step(self) -> bool:
         """Bring Knot to the newest decision once; False if it could not be done now."""
@@ -148,6 +149,15 @@ class KnotDriver:
             if self._waiting_since is not None:
                 self._applied_s = self._committed_at - offered_at
             self._waiting_since, self._applied = None, snapshot.number
+        return True
+
+    async def measure(self) -> bool:
+        """Ask Knot for its own counts; False if it does not give them."""
+        try:
+            async with Conversation(self.settings.socket, self._timeout_s) as talk:
+                self.said = (await talk.ask({"cmd": "stats"}))[0]
+        except Unavailable:
+            return False
         return True
 
     async def _follow(self, snapshot: Snapshot) -> None:
