@@ -60,7 +60,7 @@ class Jar:
     def _age_s(self, client: bytes, server: bytes, source: bytes) -> int | None:
         """How old a server cookie is; None if it is not good.  Age is counted in serial arithmetic (RFC 1982)."""
         age_s = (self._now - int.from_bytes(server[4:8], "big") + 0x80000000 & 0xFFFFFFFF) - 0x80000000
-        if server[:4] != VERSION or not -AHEAD_S <= age_s <= GOOD_S:
+        if server[:1] != VERSION[:1] or not -AHEAD_S <= age_s <= GOOD_S:
             return None
         told = client + server[:8] + source
         return age_s if any(siphash24(secret, told) == server[8:] for secret in self._secrets) else None

@@ -127,8 +127,8 @@ def canonical(owner: bytes, kind: int, ttl_s: int, datas: Iterable[bytes]) -> by
 
 
 def count_labels(name: bytes) -> int:
-    """Labels of a name on the wire, without the root."""
-    labels, at = 0, 0
+    """Labels of a name on the wire, without the root and a leading asterisk (RFC 4034, section 3.1.3)."""
+    labels, at = (-1 if name.startswith(b"\x01*") else 0), 0
     while name[at]:
         labels += 1
         at += name[at] + 1
