@@ -131,7 +131,7 @@ def test_progress_without_a_terminal_is_a_line_per_site() -> None:
         progress.note(Change("tokyo/bus", "starting"))
         progress.note(Change("tokyo/bus", "ready"))
         progress.note(Change("paris/bus", "backing off", "ended with code 3"))
-        progress.note(Change("director", "ready"))
+        progress.note(Change("internet", "ready"))
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == [
         "tokyo: 1 processes ready",

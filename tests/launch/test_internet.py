@@ -112,7 +112,7 @@ def test_a_place_goes_to_the_door_that_the_director_names(tmp_path: Path) -> Non
         door, other = door_address(WORLD, TOKYO, 0), door_address(WORLD, TOKYO, 1)
         europe = place_address(WORLD, WORLD.places[0])
         async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(_name_server("127.90.0.1", door))
+            server = await stack.enter_async_context(_name_server(site_address(WORLD, PARIS), door))
             await stack.enter_async_context(_named(other, Ports.DOOR, "second"))
             await stack.enter_async_context(_internet(tmp_path))
             assert await _hear(*europe) == ""  # it does not listen yet
@@ -134,7 +134,7 @@ def test_without_a_director_the_last_answer_holds(tmp_path: Path) -> None:
         door, africa = door_address(WORLD, CAPETOWN, 0), place_address(WORLD, WORLD.places[2])
         async with _named(door, Ports.DOOR, "edge"), _internet(tmp_path):
             assert await _hear(*africa) == ""  # nobody was ever named
-            async with _name_server("127.90.0.1", door):
+            async with _name_server(site_address(WORLD, PARIS), door):
                 await eventually_async(lambda: _hears(africa, "edge"))
             await asyncio.sleep(0.3)  # longer than an answer is kept
             assert await _hear(*africa) == "edge 127.90.0.103"
@@ -145,10 +145,25 @@ def test_without_a_director_the_last_answer_holds(tmp_path: Path) -> None:
 def test_answers_are_kept_for_a_moment_and_asked_for_once(tmp_path: Path) -> None:
     async def main() -> None:
         async with _name_server("127.90.0.1", "127.0.0.9") as server:
-            resolver = Resolver(("127.90.0.1", Ports.DNS), "door.example.org", "2001:db8::/48", 8443)
+            resolver = Resolver([("127.90.0.1", Ports.DNS)], "door.example.org", "2001:db8::/48", 8443)
             found = await asyncio.gather(*(resolver.doors() for _ in range(50)))
             assert set(found) == {(("127.0.0.9", 8443),)}
             assert server.subnets == ["ECS 2001:db8::/48 scope/0"]
+
+    _run(main())
+
+
+def test_a_silent_director_is_passed_over_and_not_asked_first_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        silent, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.90.0.1", Ports.DNS))
+        async with _name_server("127.90.0.3", "127.0.0.9") as server:
+            three = [(f"127.90.0.{number}", Ports.DNS) for number in (1, 2, 3)]  # silent, refusing, answering
+            resolver = Resolver(three, "door.example.org", "192.0.2.0/24", 8443)
+            assert await resolver.doors() == (("127.0.0.9", 8443),)
+            assert resolver.directors[0] == three[2]
+            assert len(server.subnets) == 1
+        silent.close()
 
     _run(main())
 

@@ -1,10 +1,11 @@
-"""`python -m moonbow.director --state STATE`: the name server and health prober of a world."""
+"""`python -m moonbow.director --state STATE --site SITE`: the name server of a site, and watcher of others."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import signal
+import ssl
 import sys
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from .adapters.doors import Probing
 from .process import Director
 
 
-async def serve(state: Path, probing: Probing) -> None:
-    """Run the director of the world in `state` until SIGTERM or SIGINT."""
-    director = Director(load_world(state / "world.toml"), state, probing)
-    running = asyncio.ensure_future(director.run())
+async def serve(state: Path, site: str, interval_s: float | None, timeout_s: float) -> None:
+    """Run the director of `site` in the world in `state` until SIGTERM or SIGINT."""
+    world = load_world(state / "world.toml")
+    ref = world.site(site)
+    if ref.site.kind != "primary":
+        raise ConfigError(f"{site}: only primary sites have a director")
+    probing = Probing(interval_s or world.director.probe_interval_ms / 1000, timeout_s)
+    running = asyncio.ensure_future(Director(world, state, ref, probing).run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
@@ -33,16 +38,16 @@ async def serve(state: Path, probing: Probing) -> None:
 
 def main() -> int:
     """0 after a clean stop, 2 for what the operator must mend."""
-    usual = Probing()
     parser = argparse.ArgumentParser(prog="python -m moonbow.director", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="the world's folder")
-    parser.add_argument("--probe-interval-s", type=float, default=usual.interval_s, help="%(default)s")
-    parser.add_argument("--probe-timeout-s", type=float, default=usual.timeout_s, help="%(default)s")
+    parser.add_argument("--site", required=True, help="the primary site whose director this is")
+    parser.add_argument("--probe-interval-s", type=float, help="instead of the world file's")
+    parser.add_argument("--probe-timeout-s", type=float, default=Probing().timeout_s, help="%(default)s")
     given = parser.parse_args()
-    start_log("world", "director")
+    start_log(given.site, "director")
     try:
-        uvloop.run(serve(given.state, Probing(given.probe_interval_s, given.probe_timeout_s)))
-    except (ConfigError, OSError) as error:
+        uvloop.run(serve(given.state, given.site, given.probe_interval_s, given.probe_timeout_s))
+    except (ConfigError, OSError, ssl.SSLError) as error:
         print(f"director: {error}", file=sys.stderr)
         return 2
     return 0

@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from moonbow.base.errors import ConfigError, Refused
 from moonbow.wire.traffic import Explanation, RankedSite, decode_explanation
-from moonbow.world import Ports, World, world_address
+from moonbow.world import Ports, World, plane_of, site_address
 
 from . import addresses
 from .shelf import Shelf
@@ -42,9 +42,14 @@ def explain(
 
 
 def ask_director(world: World, address: str, region: str | None = None) -> Explanation | None:
-    """What the running director says; None if none answers within a second."""
+    """What the first living director says; None if none answers within a second each."""
+    hosts = (site_address(world, ref) for ref in plane_of(world))
+    return next((found for host in hosts if (found := _ask_one(host, address, region)) is not None), None)
+
+
+def _ask_one(host: str, address: str, region: str | None) -> Explanation | None:
     query = urlencode({"address": address} | ({"region": region} if region else {}))
-    line = http.client.HTTPConnection(world_address(world), Ports.DIRECTOR, timeout=ASK_S)
+    line = http.client.HTTPConnection(host, Ports.DIRECTOR, timeout=ASK_S)
     try:
         line.request("GET", f"/explain?{query}")
         answer = line.getresponse()

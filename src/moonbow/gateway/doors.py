@@ -1,7 +1,8 @@
-"""The doors a client may use, best first: the director's answer, or the world file's while it is silent."""
+"""The doors a client may use, best first: a director's answer, or the world file's while none speaks."""
 
 from __future__ import annotations
 
+import time
 from urllib.parse import quote
 
 import httpx
@@ -9,18 +10,31 @@ import msgspec
 
 from moonbow.wire.rest import Bootstrap, RegionInfo, Served
 from moonbow.wire.values import Door
-from moonbow.world import Ports, SiteRef, World
-from moonbow.world.policy import distance_km, door_address, world_address
+from moonbow.world import Ports, SiteRef, World, distance_km, door_address, plane_of, site_address
+
+ASK_S = 0.5
+TRIES_MAX = 2
+SHUN_S = 5.0  # a director that did not answer is asked last for this long
 
 _doors = msgspec.json.Decoder(list[Door]).decode
 
 
 class Doors:
-    """Asks the director over HTTP.  Static stability: without it, every door of the world by distance."""
+    """Asks directors over HTTP: the own site's first, then sisters', then the others of the same planes by distance.
+
+    Static stability: while none answers, every door of the world by distance.
+    """
 
     def __init__(self, world: World, site: SiteRef, regions: dict[str, str]) -> None:
         self.world, self.site, self.regions = world, site, regions
-        self._director = httpx.AsyncClient(base_url=f"http://{world_address(world)}:{Ports.DNS + 1}", timeout=0.5)
+        self._client = httpx.AsyncClient(timeout=ASK_S)
+        self._silent: dict[str, float] = {}  # origin of a director -> until when it is asked last
+
+        def farness(ref: SiteRef) -> tuple[bool, float]:
+            return ref.region != site.region, distance_km(ref.site.at, site.site.at)
+
+        near = sorted(plane_of(world, site.region), key=farness)
+        self._directors = tuple(f"http://{site_address(world, ref)}:{Ports.DIRECTOR}" for ref in near)
 
     async def bootstrap(self, client: str, served_by: Served) -> Bootstrap:
         """The bootstrap document for a client at an address."""
@@ -33,14 +47,17 @@ class Doors:
         )
 
     async def _ordered(self, client: str) -> list[Door]:
-        try:
-            answer = await self._director.get(f"/doors?address={quote(client)}")
-            if answer.status_code == 200:
-                found = [door for door in _doors(answer.content) if door.region in self.regions]
-                if found:
-                    return found
-        except (httpx.HTTPError, msgspec.MsgspecError):
-            pass
+        now = time.monotonic()
+        order = sorted(self._directors, key=lambda director: self._silent.get(director, 0.0) > now)
+        for director in order[:TRIES_MAX]:
+            try:
+                answer = await self._client.get(f"{director}/doors?address={quote(client)}")
+                found = _doors(answer.content) if answer.status_code == 200 else []
+            except (httpx.HTTPError, msgspec.MsgspecError):
+                self._silent[director] = now + SHUN_S
+                continue
+            if mine := [door for door in found if door.region in self.regions]:
+                return mine
         return self._all()
 
     def _all(self) -> list[Door]:
@@ -61,5 +78,5 @@ class Doors:
         ]
 
     async def close(self) -> None:
-        """Let the director's connection go."""
-        await self._director.aclose()
+        """Let the directors' connections go."""
+        await self._client.aclose()

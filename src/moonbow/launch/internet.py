@@ -17,7 +17,7 @@ import uvloop
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
-from moonbow.world import Ports, World, load_world, world_address
+from moonbow.world import Ports, World, load_world, plane_of, site_address, world_address
 
 from .control import Answer, serve_lines
 from .links import Address, Condition, Link, pairs_between, place_address, plan_links
@@ -101,7 +101,10 @@ def _shown(pairs: frozenset[frozenset[str]]) -> list[list[str]]:
 def _place_relay(world: World, number: int) -> Relay:
     place = world.places[number]
     head, _, _ = world_address(world).rpartition(".")
-    resolver = Resolver((world_address(world), Ports.DNS), f"door.{world.domain}", place.network, Ports.DOOR)
+    directors = [(site_address(world, ref), Ports.DNS) for ref in plane_of(world)]
+    turn = number % len(directors)
+    servers = (*directors[turn:], *directors[:turn])
+    resolver = Resolver(servers, f"door.{world.domain}", place.network, Ports.DOOR)
     return Relay(
         place_address(world, place),
         resolver.doors,

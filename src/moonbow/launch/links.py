@@ -50,7 +50,7 @@ def _between(world: World, source: SiteRef, dest: SiteRef) -> Iterable[Link]:
     ways = [(Ports.MESH, doors)]
     if source.site.kind == "primary":
         buses = (Ports.BUS_ROUTES, Ports.BORDER_ROUTES) if same_region else (Ports.BORDER_ROUTES,)
-        ways += ((port, ((home, port),)) for port in buses)
+        ways += ((port, ((home, port),)) for port in (*buses, Ports.VIEWS))
     for port, targets in ways:
         yield Link(source.site.name, dest.site.name, (listen, port), targets, bind=site_address(world, source))
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from moonbow.balancer.listeners import metrics_address
 from moonbow.balancer.model import Door
 from moonbow.bus.policy import SERVERS, Server
-from moonbow.world import Ports, SiteRef, World, door_address, site_address, world_address
+from moonbow.world import Ports, SiteRef, World, door_address, site_address
 
 from .links import place_address, plan_links
 
@@ -69,7 +69,7 @@ class Spec:
 
     @property
     def key(self) -> str:
-        """The name of the process in the world, as shown to people: `paris/gateway0`, `director`."""
+        """The name of the process in the world, as shown to people: `paris/gateway0`, `internet`."""
         return f"{self.site}/{self.name}" if self.site else self.name
 
 
@@ -84,7 +84,7 @@ class Engines:
 
 def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, ...]:
     """Every process of `world` on this machine: those outside the sites first, then site by site in file order."""
-    specs = [_director(world, state, engines), _internet(world, state, engines)]
+    specs = [_internet(world, state, engines)]
     for ref in world.sites():
         if ref.site.kind == "primary":
             specs += (_bus(world, ref, state, engines, server) for server in SERVERS)
@@ -92,6 +92,7 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
             specs += (_door(world, ref, state, number, engines) for number in range(ref.site.doors))
         if ref.site.kind == "primary":
             specs += (_gateway(world, ref, state, number, engines) for number in range(ref.site.gateways))
+            specs.append(_director(world, ref, state, engines))
     return tuple(specs)
 
 
@@ -99,18 +100,17 @@ def _module(engines: Engines, module: str, state: Path, *more: str) -> tuple[str
     return (engines.python, "-P", "-m", module, "--state", str(state), *more)
 
 
-def _director(world: World, state: Path, engines: Engines) -> Spec:
-    host = world_address(world)
+def _director(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
+    host, site = site_address(world, ref), ref.site.name
     return Spec(
-        OUTSIDE,
+        site,
         "director",
-        _module(engines, "moonbow.director", state),
+        _module(engines, "moonbow.director", state, "--site", site),
         Probe("dns", host, Ports.DNS, f"door.{world.domain}"),
-        state / "world" / "logs" / "director.jsonl",
+        state / "sites" / site / "logs" / "director.jsonl",
         listens=(
             Listener("udp", host, Ports.DNS),
-            Listener("tcp", host, Ports.DNS),
-            Listener("tcp", host, Ports.DIRECTOR),
+            *(Listener("tcp", host, port) for port in (Ports.DNS, Ports.DIRECTOR, Ports.VIEWS)),
         ),
     )
 

@@ -1,6 +1,7 @@
-"""Asks the director over DNS which doors a place on earth should use, as a resolver near that place would.
+"""Asks a director over DNS which doors a place on earth should use, as a resolver near that place would.
 
-One UDP question with EDNS client subnet (RFC 7871), an answer kept 250 ms, the last good one used while nobody answers.
+One UDP question with EDNS client subnet (RFC 7871), an answer kept 250 ms.  A name server that does not answer is
+passed over for the next one, which is asked first from then on; while nobody answers the last good answer is used.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import ipaddress
 import secrets
 import time
+from collections.abc import Sequence
 
 import dns.edns
 import dns.exception
@@ -18,6 +20,7 @@ import dns.rdatatype
 from .links import Address
 
 ASK_S = 0.4
+TRIES_MAX = 3
 KEEP_S = 0.25
 
 
@@ -40,10 +43,10 @@ def addresses_in(answer: bytes, asked: dns.message.Message) -> tuple[str, ...]:
 
 
 class Resolver:
-    """What one place on earth believes its nearest doors are."""
+    """What one place on earth believes its nearest doors are, by the first of `directors` that answers."""
 
-    def __init__(self, director: Address, name: str, network: str, port: int) -> None:
-        self.director = director
+    def __init__(self, directors: Sequence[Address], name: str, network: str, port: int) -> None:
+        self.directors = tuple(directors)
         self.name = name
         self.network = network
         self.port = port
@@ -52,7 +55,7 @@ class Resolver:
         self._asking: asyncio.Task[None] | None = None
 
     async def doors(self) -> tuple[Address, ...]:
-        """Doors in the director's order, at most 250 ms old while it answers; the last known ones while it does not."""
+        """Doors in a director's order, at most 250 ms old while one answers; the last known ones while none does."""
         if time.monotonic() - self._asked_at > KEEP_S:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._ask())
@@ -61,15 +64,23 @@ class Resolver:
 
     async def _ask(self) -> None:
         try:
-            asked = question(self.name, self.network)
-            answer = await _exchange(self.director, asked.to_wire())
-            if found := addresses_in(answer, asked):
-                self._doors = tuple((address, self.port) for address in found)
-        except OSError:  # the director is down or slow: keep what was known
-            pass
+            for director in self.directors[:TRIES_MAX]:
+                if found := await self._ask_one(director):
+                    self._doors = found
+                    break
+                self.directors = (*self.directors[1:], director)
         finally:
             self._asked_at = time.monotonic()
             self._asking = None
+
+    async def _ask_one(self, director: Address) -> tuple[Address, ...]:
+        """What one director says; nothing if it is down, slow, or has no answer."""
+        asked = question(self.name, self.network)
+        try:
+            answer = await _exchange(director, asked.to_wire())
+        except OSError:
+            return ()
+        return tuple((address, self.port) for address in addresses_in(answer, asked))
 
 
 class _Exchange(asyncio.DatagramProtocol):

@@ -80,6 +80,17 @@ def nearest_sites(world: World, region: str, origin: SiteRef) -> tuple[SiteRef, 
     return tuple(sorted(world.primaries(region), key=lambda ref: distance_km(ref.site.at, origin.site.at)))
 
 
+def plane_of(world: World, region: str | None = None) -> tuple[SiteRef, ...]:
+    """The primary sites that share all planes with `region`: its own if it is sealed, else all unsealed regions'.
+
+    Without a region those of the common planes, or of every region where all are sealed.
+    """
+    primaries = tuple(ref for ref in world.sites() if ref.site.kind == "primary")
+    if region is not None and world.regions[region].sealed:
+        return tuple(ref for ref in primaries if ref.region == region)
+    return tuple(ref for ref in primaries if not world.regions[ref.region].sealed) or primaries
+
+
 def problems(world: World) -> tuple[str, ...]:
     """Every semantic fault of a world, each as `place: what is wrong`."""
     return tuple(_problems(world))

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from moonbow.base.line import BadAnswer, Line
+from moonbow.director.algebra import judge_door
 from moonbow.director.model import DoorHealth, Load
-from moonbow.director.policy import judge_door
 from moonbow.world import Ports, SiteRef, World, site_address
 
 from .doors import said
@@ -92,12 +92,13 @@ class OwnSite:
         now_s = time.time()
         for number, answer in enumerate(answers):
             passed = answer is not None and answer[0] == 200
+            if self._health[number].up is None and not passed:
+                continue  # still starting: the doors say so themselves
             why = "answers" if passed else said(answer[1]) if answer is not None else "does not answer"
             self._health[number] = judge_door(self._health[number], passed, why, now_s)
-        reasons = {health.why for health in self._health}
-        self.trouble = (
-            "" if any(health.up for health in self._health) else f"its gateways say: {'; '.join(sorted(reasons))}"
-        )
+        reasons = sorted({health.why for health in self._health if health.up is False})
+        is_well = any(health.up is not False for health in self._health)
+        self.trouble = "" if is_well else f"its gateways say: {'; '.join(reasons)}"
 
     def _weigh(self, doors: list[dict[str, int]]) -> None:
         if not doors:

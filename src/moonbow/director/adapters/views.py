@@ -28,6 +28,7 @@ HEAD_BYTES = 4
 WAITING_BYTES_HIGH = 65_536
 
 log = logging.getLogger("moonbow.director")
+Tell = Callable[[], SiteView]
 Heard = Callable[[str, SiteView], None]  # (who says it, by certificate; what)
 
 
@@ -70,12 +71,18 @@ def speaker(certificate: Mapping[str, Any] | None, sites: Mapping[str, str]) -> 
 
 
 class Peers:
-    """The directors of one plane, seen from one of them.  `run` serves until it is cancelled; OSError at its start."""
+    """The directors of one plane, seen from one of them.  `run` serves until it is cancelled; OSError at its start.
 
-    def __init__(self, world: World, ref: SiteRef, peers: tuple[SiteRef, ...], keys: Keys, heard: Heard) -> None:
+    `tell` gives the view of the moment, `heard` takes those of others.
+    """
+
+    def __init__(
+        self, world: World, ref: SiteRef, peers: tuple[SiteRef, ...], keys: Keys, tell: Tell, heard: Heard
+    ) -> None:
         self.name = ref.site.name
         self.sites = {peer.site.name: peer.region for peer in peers}
         self.keys = keys
+        self.tell = tell
         self.heard = heard
         self.counts = Counts()
         self.lines: dict[str, Line] = {}
@@ -103,9 +110,9 @@ class Peers:
             for line in tuple(self.lines.values()):
                 line.abort()
 
-    def push(self, view: SiteView) -> None:
+    def push(self) -> None:
         """Tell every peer now; one that cannot take it now gets the newest view when it can."""
-        payload = encode_view(view)
+        payload = encode_view(self.tell())
         assert len(payload) <= VIEW_BYTES_MAX, "a view longer than its readers take"
         self.newest = len(payload).to_bytes(HEAD_BYTES, "big") + payload
         for line in self.lines.values():
@@ -114,12 +121,11 @@ class Peers:
     async def _repeat(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            self.push()
             await asyncio.sleep(to_next_beat(BEAT_S, loop.time()))
             for line in tuple(self.lines.values()):
                 if loop.time() - line.heard_at > SILENT_S:
                     line.abort()
-                else:
-                    line.send()
 
     async def _keep(self, name: str, address: str) -> None:
         """Keep one connection to a peer; wait longer after each that brought nothing."""
