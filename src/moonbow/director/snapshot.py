@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import NamedTuple
 
 from moonbow.base.errors import Refused
-from moonbow.wire.traffic import DirectorStatus, DoorStatus, Explanation, RankedSite, SiteStatus
+from moonbow.wire.traffic import Explanation, RankedSite
 from moonbow.wire.values import Door
 from moonbow.world import Ports, Site, SiteRef, World, distance_km, door_address, place_port
 
@@ -227,43 +227,6 @@ def _wished(overrides: Overrides, name: str) -> str:
     weight = f", weight {overrides.weights[name]} %" if name in overrides.weights else ""
     canary = f", a canary for {overrides.canary[name]} of 16 slices" if name in overrides.canary else ""
     return weight + canary
-
-
-def describe(snapshot: Snapshot) -> DirectorStatus:
-    """The state of all sites, as `/status` shows it."""
-    return DirectorStatus(
-        world=snapshot.world.name,
-        domain=snapshot.world.domain,
-        snapshot=snapshot.number,
-        changed_at=stamp(snapshot.changed_at_s),
-        addresses=snapshot.ranges.source,
-        buckets=len(snapshot.map.buckets),
-        sites=[_site_status(snapshot, ref) for ref in _sites(snapshot.world)],
-    )
-
-
-def _site_status(snapshot: Snapshot, ref: SiteRef) -> SiteStatus:
-    name, verdict = ref.site.name, snapshot.verdicts[ref.site.name]
-    down, drain = name in snapshot.overrides.down, name in snapshot.overrides.drain
-    return SiteStatus(
-        site=name,
-        region=ref.region,
-        city=ref.site.city,
-        kind=ref.site.kind,
-        healthy=not verdict.trouble,
-        why=verdict.why,
-        override="down" if down else "drain" if drain else None,
-        doors=[
-            DoorStatus(
-                address=door_address(snapshot.world, ref, number),
-                port=Ports.DOOR,
-                up=door.up is not False,
-                why=door.why,
-                since=stamp(door.since_s) if door.since_s else None,
-            )
-            for number, door in enumerate(snapshot.health[name].doors)
-        ],
-    )
 
 
 def _sites(world: World) -> list[SiteRef]:

@@ -74,7 +74,12 @@ def _value(answer: httpx.Response, kind: type[T]) -> T:
         said = _refusal.decode(answer.content)
     except msgspec.MsgspecError as error:
         raise _unreachable() from error
-    raise Refused(said.code, said.detail, status=answer.status_code, place=said.place and f"$query.{said.place}")
+    raise Refused(said.code, said.detail, status=answer.status_code, place=said.place and place_of(said.place))
+
+
+def place_of(place: str) -> str:
+    """Where a fault that the director names is in the request that we were asked."""
+    return {"$.id": "$path.order", "$.target": "$.site"}.get(place, place if "$" in place else f"$query.{place}")
 
 
 def _unreachable() -> Unavailable:
@@ -135,6 +140,8 @@ async def director_orders(claims: Asker, house: TheHouse) -> traffic.Orders:
 async def director_drain(data: JSONBody[traffic.NewDrain], claims: Asker, house: TheHouse) -> traffic.OrderGiven:
     """Send a site's clients elsewhere for a while.  409 `would_overload` if others cannot take them.  For operators."""
     require_operator(claims)
+    if data.site in house.regions:
+        raise Refused("target_unknown", f"{data.site} is a region; name one of its sites", place="$.site")
     who = f"an operator in {house.served_by.region}"
     wanted = traffic.NewOrder(kind="drain", target=data.site, why=data.why, for_s=data.for_s, force=data.force, who=who)
     return await house.directors.act("POST", "/orders", wanted)

@@ -240,13 +240,14 @@ class Forecast(Value, frozen=True):
     before: int
     after: int
     over: bool
+    usable: bool
 
 
 class Simulation(Value, frozen=True):
     """What would be if these were down: nothing of it is applied.
 
-    `part` (0..1) of all clients would move; `over` are the sites that would carry more than they are made for, and do
-    not now.  `by` says what clients are reckoned from; `words` says it all in a sentence.
+    `part` (0..1) of all clients, or while there are none of all addresses, would move; `problems` are why it should not
+    be done, in words; `over` the sites that would carry more than they can, and more than now.
     """
 
     down: list[str]
@@ -254,8 +255,8 @@ class Simulation(Value, frozen=True):
     regions: list[Forecast]
     part: float
     over: list[str]
+    problems: list[str]
     by: Literal["clients", "addresses"]
-    words: str
     flows: list[Flow]
 
 

@@ -1,9 +1,12 @@
-"""A small HTTP/1.1 server for the director's own pages: GET only, bounded in connections, sizes and time."""
+"""A small HTTP/1.1 server for the director's own pages, bounded in connections, sizes and time.
+
+GET is answered at once; what else is allowed may take its time, and the connection waits for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,7 +15,16 @@ import httptools
 REQUEST_BYTES_MAX = 8_192
 CONNECTIONS_MAX = 64
 IDLE_S = 15.0
-PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+PHRASES = {
+    200: "OK",
+    201: "Created",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    503: "Service Unavailable",
+}
 
 
 class Page(NamedTuple):
@@ -24,15 +36,17 @@ class Page(NamedTuple):
 
 
 Serve = Callable[[str, dict[str, str]], Page]  # (path, query) -> page; must not fail
+Act = Callable[[str, str, bytes, str], Awaitable[Page]]  # (method, path, body, authorization); must not fail
 
 
 class HttpServer:
-    """Pages of `serve` on one address and port."""
+    """Pages of `serve` on one address and port.  POST and DELETE go to `act`; without it, and others, to nobody."""
 
-    def __init__(self, address: str, port: int, serve: Serve) -> None:
+    def __init__(self, address: str, port: int, serve: Serve, act: Act | None = None) -> None:
         self.address = address
         self.port = port
         self.serve = serve
+        self.act = act
         self.talks: set[_Talk] = set()
         self._server: asyncio.Server | None = None
 
@@ -54,8 +68,9 @@ class _Talk(asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._url = b""
+        self._url = self._body = self._authorization = b""
         self._taken = 0
+        self._acting: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,11 +84,13 @@ class _Talk(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._idle is not None:
             self._idle.cancel()
+        if self._acting is not None:
+            self._acting.cancel()
         self._server.talks.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self._taken += len(data)
-        if self._taken > REQUEST_BYTES_MAX:
+        if self._taken > REQUEST_BYTES_MAX or self._acting is not None:  # nobody speaks while being answered
             self.end()
             return
         try:
@@ -87,10 +104,22 @@ class _Talk(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._url += url
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"authorization":
+            self._authorization = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
     def on_message_complete(self) -> None:
-        url, self._url, self._taken = self._url, b"", 0
+        url, body, key, self._taken = self._url, self._body, self._authorization.decode("latin-1"), 0
+        self._url = self._body = self._authorization = b""
+        if self._acting is not None:
+            self.end()
+            return
         keep = self._parser.should_keep_alive()
-        if self._parser.get_method() != b"GET":
+        method, act = self._parser.get_method().decode("ascii"), self._server.act
+        if method != "GET" and (act is None or method not in ("POST", "DELETE")):
             self._reply(Page(405, "text/plain", b"only GET\n"), keep)
             return
         try:
@@ -99,7 +128,18 @@ class _Talk(asyncio.Protocol):
         except ValueError:
             self._reply(Page(400, "text/plain", b"not a URL\n"), keep)
             return
-        self._reply(self._server.serve(parts.path, query), keep)
+        if method == "GET" or act is None:
+            self._reply(self._server.serve(parts.path, query), keep)
+        else:
+            work = act(method, parts.path, body, key)
+            self._acting = asyncio.get_running_loop().create_task(self._act(work, keep))
+
+    async def _act(self, work: Awaitable[Page], keep: bool) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        page = await work
+        self._acting = None
+        self._reply(page, keep)
 
     def end(self) -> None:
         if self._transport is not None:
