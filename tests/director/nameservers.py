@@ -31,6 +31,7 @@ class Served:
 
     def __init__(self, state: Path, snapshot: Snapshot, addresses: list[str], port: int = 0, **options: Any) -> None:
         self.addresses = addresses
+        self.state = state
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
