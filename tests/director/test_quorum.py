@@ -98,6 +98,13 @@ def test_a_dead_site_is_down_and_no_other(planet: World, data: st.DataObject) ->
         assert dispute.say_down == (liar,)
 
 
+def test_nobody_is_its_own_watcher_while_anybody_else_is(laptop: World) -> None:
+    doors = {"tokyo": (DOWN, DOWN), "frankfurt": (UP, UP)}
+    said = [View("paris", 100.0, doors), View("tokyo", 100.0, {"tokyo": (UP, UP), "paris": (UP, UP)})]
+    assert is_down(judged(laptop, said), "tokyo")
+    assert not is_down(judged(laptop, said[1:]), "tokyo"), "alone it is heard"
+
+
 def test_a_tie_changes_nothing(laptop: World) -> None:
     doors = lambda door: {"tokyo": (door, door)}  # noqa: E731
     ahead = View("paris", 100.0, doors(UP)), View("frankfurt", 100.0, doors(UP))

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from moonbow.world import World
 
 from .algebra import doors_of
-from .model import SERVICES, SLICES, Bucket, Map, Overrides, Plan, Pool, SiteHealth, Verdict
+from .model import SERVICES, SLICES, Bucket, Group, Map, Overrides, Plan, Pool, SiteHealth, Verdict
 from .policy import HANDS_ON, cells_of, groups_for, judge_sites, strand_edges
 
 
@@ -51,8 +51,12 @@ def plan_service(
     world: World, buckets: Sequence[Bucket], service: str, verdicts: Mapping[str, Verdict], overrides: Overrides
 ) -> Plan:
     """The plan of one service."""
-    orders = ((bucket.region, groups_for(bucket, service)) for bucket in buckets)
-    return make_plan(service, (cells_of(world, home, groups, verdicts, overrides) for home, groups in orders))
+    known: dict[tuple[str, tuple[Group, ...]], tuple[Pool, ...]] = {}
+    for bucket in buckets:
+        key = (bucket.region, groups_for(bucket, service))
+        if key not in known:
+            known[key] = cells_of(world, *key, verdicts, overrides)
+    return make_plan(service, (known[bucket.region, groups_for(bucket, service)] for bucket in buckets))
 
 
 def make_plan(service: str, buckets: Iterable[Sequence[Pool]]) -> Plan:

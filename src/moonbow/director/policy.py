@@ -87,13 +87,14 @@ def cells_of(
     owners = _owners(plain, overrides.weights)
     case = _Case(home, plain, tuple(canaries), owners, verdicts, overrides.weights)
     tried = claim(canaries)
+    own = {owned: _own(case, owned) for owned in dict.fromkeys(owners)}
     cells: list[Pool] = []
-    for number in range(SLICES):
+    for number, owned in enumerate(owners):
         canary = tried.get(number)
         if canary is not None and not verdicts[canary].trouble:
             cells.append(Pool((canary,), False, f"{canary} is a canary, tried on {canaries[canary]} of 16 slices"))
         else:
-            pool = _own(case, number) or _take_over(case, number)
+            pool = own[owned] or _take_over(case, number)
             cells.append(pool or choose(world, home, groups, verdicts)._replace(degraded=True))
     return tuple(cells)
 
@@ -108,19 +109,18 @@ class _Case(NamedTuple):
     verdicts: Mapping[str, Verdict]
     weights: Mapping[str, int]
 
-    def group_of(self, slice_no: int) -> int:
-        """The number of the group that a slice's owner is in."""
-        return next(no for no, group in enumerate(self.groups) if self.owners[slice_no][0] in group.sites)
+    def group_of(self, owned: tuple[str, ...]) -> int:
+        """The number of the group that owners are in."""
+        return next(no for no, group in enumerate(self.groups) if owned[0] in group.sites)
 
 
-def _own(case: _Case, slice_no: int) -> Pool | None:
-    """The pool of a slice as its owners have it; None if none of them is usable."""
-    owned = case.owners[slice_no]
+def _own(case: _Case, owned: tuple[str, ...]) -> Pool | None:
+    """The pool of slices as their owners have it; None if none of them is usable."""
     answer = tuple(name for name in owned if not case.verdicts[name].trouble)
     if not answer:
         return None
     count = case.owners.count(owned)
-    if count == SLICES and not case.group_of(slice_no):
+    if count == SLICES and not case.group_of(owned):
         return Pool(answer, False, _reason(case.home, case.groups, 0, answer))
     return Pool(answer, False, f"by weight, {_named(owned)} has {count} of 16 slices here")
 
@@ -130,7 +130,7 @@ def _take_over(case: _Case, slice_no: int) -> Pool | None:
 
     Canaries come last at home.  None if nobody is left to whom the operator gives any weight.
     """
-    at = case.group_of(slice_no)
+    at = case.group_of(case.owners[slice_no])
     own = [no for no, group in enumerate(case.groups) if group.region == case.home]
     turned = [no for no in own if no >= at] + [no for no in own if no < at] if at in own else own
     near = [case.groups[no].sites for no in turned]

@@ -73,7 +73,10 @@ def pool_for(plan: Plan, cell: int, site: str) -> Pool:
 
 
 class _Settling:
-    """Where the cells concerned are, and the moves from there."""
+    """Where the cells concerned are, and the moves from there.
+
+    `cells` are in the order in which they leave: strangers, then natives, high slices first.
+    """
 
     def __init__(
         self,
@@ -90,9 +93,12 @@ class _Settling:
         self.now_s = now_s
         self.allowance = limits.slices_max if now_s >= before.stepped_at_s + limits.step_s else 0
         self.stepped: Counter[tuple[str, ...]] = Counter()
-        self.cells = self._concerned(hot)
+        concerned = self._concerned(hot)
+        self.home = {cell: plan.pools[plan.cells[cell]].sites for cell in concerned}
+        self.strangers = {cell for cell in concerned if plan.pools[plan.cells[cell]].degraded}
+        self.cells = sorted(concerned, key=lambda cell: (cell not in self.strangers, -(cell % SLICES), -cell))
         self.options = {bucket: options(bucket) for bucket in {cell // SLICES for cell in self.cells}}
-        self.at = {cell: self.natural(cell) for cell in self.cells}
+        self.at = dict(self.home)
         for cell, name in before.moved.items():
             if cell in self.at and self.demand.cells[cell] and name in self.names(cell):
                 self.put(cell, (name,))
@@ -103,21 +109,19 @@ class _Settling:
             pass
         self.ease()
         self.come_home()
-        found = {cell: sites[0] for cell, sites in self.at.items() if sites != self.natural(cell)}
+        while self.relieve():  # into what became free
+            pass
+        found = {cell: sites[0] for cell, sites in self.at.items() if sites != self.home[cell]}
         return Spill(found, self.loads, self.now_s if self.stepped else self.before.stepped_at_s)
 
     def _concerned(self, hot: set[str]) -> list[int]:
-        """All cells of buckets that touch a hot site or have moved cells: strangers, then natives, high slices first.
-
-        This is the order in which they leave.
-        """
+        """All cells of buckets that touch a hot site or have moved cells."""
         buckets = {cell // SLICES for cell in self.before.moved if cell < len(self.plan.cells)}
         hot_pools = {number for number, pool in enumerate(self.plan.pools) if not hot.isdisjoint(pool.sites)}
         for bucket in range(len(self.plan.cells) // SLICES):
             if not hot_pools.isdisjoint(self.plan.cells[SLICES * bucket : SLICES * bucket + SLICES]):
                 buckets.add(bucket)
-        found = (SLICES * bucket + number for bucket in buckets for number in range(SLICES))
-        return sorted(found, key=lambda cell: (not self.is_stranger(cell), -(cell % SLICES), -cell))
+        return [SLICES * bucket + number for bucket in buckets for number in range(SLICES)]
 
     def relieve(self) -> bool:
         """Whether anything moved off sites beyond capacity: to where it is comfortable, else to where it just fits."""
@@ -132,7 +136,7 @@ class _Settling:
     def share_pain(self) -> bool:
         """Without any room: whether a stranger moved from a full site to one clearly less full."""
         for name in [name for name in self.loads if self.fill(name) > 1.0 + _HAIR]:
-            for cell in filter(self.is_stranger, self.on(name)):
+            for cell in filter(self.strangers.__contains__, self.on(name)):
                 if self.leave(cell, name, self.fill(name) - self.limits.pain):
                     return True
         return False
@@ -143,8 +147,8 @@ class _Settling:
             for cell in self.on(name):
                 if self.fill(name) <= self.limits.high + _HAIR:
                     break
-                home = self.natural(cell)
-                if self.is_stranger(cell):
+                home = self.home[cell]
+                if cell in self.strangers:
                     self.leave(cell, name, self.limits.low)
                 elif self.stepped[home] < self.allowance and self.leave(cell, name, self.limits.low):
                     self.stepped[home] += 1
@@ -152,10 +156,11 @@ class _Settling:
     def come_home(self) -> None:
         """Home, where that stays below the low watermark; a few at a time, low slices first."""
         for cell in reversed(self.cells):
-            home = self.natural(cell)
-            if self.at[cell] == home or self.stepped[home] >= self.allowance:
+            here, home = self.at[cell], self.home[cell]
+            if here == home or self.stepped[home] >= self.allowance:
                 continue
-            here = self.at[cell]
+            if here[0] not in home and not self.fits(cell, home, self.limits.low):
+                continue
             self.put(cell, ())
             if self.fits(cell, home, self.limits.low):
                 self.put(cell, home)
@@ -165,7 +170,7 @@ class _Settling:
 
     def leave(self, cell: int, name: str, part: float) -> bool:
         """Move a cell off a site: home, or to the first group with room below a part of capacity.  Whether it did."""
-        here, home = self.at[cell], self.natural(cell)
+        here, home = self.at[cell], self.home[cell]
         self.put(cell, ())
         if name not in home and self.fits(cell, home, part):
             return self.put(cell, home)
@@ -184,12 +189,6 @@ class _Settling:
         """The cells with any clients that a site has, in the order in which they leave."""
         return [cell for cell in self.cells if name in self.at[cell] and self.demand.cells[cell]]
 
-    def is_stranger(self, cell: int) -> bool:
-        return self.plan.pools[self.plan.cells[cell]].degraded
-
-    def natural(self, cell: int) -> tuple[str, ...]:
-        return self.plan.pools[self.plan.cells[cell]].sites
-
     def names(self, cell: int) -> list[str]:
         return [name for group in self.options[cell // SLICES] for name in group.sites]
 
@@ -198,8 +197,8 @@ class _Settling:
 
     def fits(self, cell: int, sites: tuple[str, ...], part: float) -> bool:
         """Whether sites stay within a part of their capacity with one cell more."""
-        each = self.demand.cells[cell] / len(sites)
-        return all(self.fill(name, each) <= part for name in sites)
+        each, loads, capacities = self.demand.cells[cell] / len(sites), self.loads, self.demand.capacities
+        return all(loads[name] + each <= part * capacities[name] for name in sites)
 
     def roomy(self, cell: int, part: float, beside: str) -> str | None:
         """In the first group that has one, the emptiest site that stays within a part of its capacity."""
