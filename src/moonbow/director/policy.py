@@ -88,14 +88,18 @@ def cells_of(
     case = _Case(home, plain, tuple(canaries), owners, verdicts, overrides.weights)
     tried = claim(canaries)
     own = {owned: _own(case, owned) for owned in dict.fromkeys(owners)}
+    heirs = {owned: _heirs(case, owned) for owned, pool in own.items() if pool is None}
     cells: list[Pool] = []
     for number, owned in enumerate(owners):
         canary = tried.get(number)
         if canary is not None and not verdicts[canary].trouble:
             cells.append(Pool((canary,), False, f"{canary} is a canary, tried on {canaries[canary]} of 16 slices"))
+        elif pool := own[owned]:
+            cells.append(pool)
+        elif heirs[owned]:
+            cells.append(_take_over(case, number, heirs[owned]))
         else:
-            pool = own[owned] or _take_over(case, number)
-            cells.append(pool or choose(world, home, groups, verdicts)._replace(degraded=True))
+            cells.append(choose(world, home, groups, verdicts)._replace(degraded=True))
     return tuple(cells)
 
 
@@ -125,12 +129,12 @@ def _own(case: _Case, owned: tuple[str, ...]) -> Pool | None:
     return Pool(answer, False, f"by weight, {_named(owned)} has {count} of 16 slices here")
 
 
-def _take_over(case: _Case, slice_no: int) -> Pool | None:
-    """The pool of a slice whose owner is not usable: its equals, then sites farther off, all of the own region first.
+def _heirs(case: _Case, owned: tuple[str, ...]) -> tuple[str, ...]:
+    """Who takes over from owners that are not usable: their equals, then farther sites, the own region's first.
 
-    Canaries come last at home.  None if nobody is left to whom the operator gives any weight.
+    Canaries come last at home.  Nobody, if nobody is left to whom the operator gives any weight.
     """
-    at = case.group_of(case.owners[slice_no])
+    at = case.group_of(owned)
     own = [no for no, group in enumerate(case.groups) if group.region == case.home]
     turned = [no for no in own if no >= at] + [no for no in own if no < at] if at in own else own
     near = [case.groups[no].sites for no in turned]
@@ -138,11 +142,16 @@ def _take_over(case: _Case, slice_no: int) -> Pool | None:
     for names in (*near, case.canaries, *far):
         usable = tuple(name for name in names if not case.verdicts[name].trouble and case.weights.get(name, WEIGHT) > 0)
         if usable:
-            equal = len({case.weights.get(name, WEIGHT) for name in usable}) == 1
-            answer = usable if equal else (inherit(slice_no, usable, case.weights),)
-            owned = _named(case.owners[slice_no])
-            return Pool(answer, True, f"{owned} is not usable; {_named(answer)} takes its slices over")
-    return None
+            return usable
+    return ()
+
+
+def _take_over(case: _Case, slice_no: int, heirs: tuple[str, ...]) -> Pool:
+    """The pool of a slice that heirs take over: all of them if they weigh the same, else one."""
+    equal = len({case.weights.get(name, WEIGHT) for name in heirs}) == 1
+    answer = heirs if equal else (inherit(slice_no, heirs, case.weights),)
+    owned = _named(case.owners[slice_no])
+    return Pool(answer, True, f"{owned} is not usable; {_named(answer)} takes its slices over")
 
 
 def _canaries(home: str, groups: Sequence[Group], overrides: Overrides) -> dict[str, int]:
