@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,14 +32,13 @@ ZONE = "moonbow.localhost"
 class Running:
     """One director process and how to ask it."""
 
-    def __init__(self, world: World, state: Path, site: str, interval_s: float) -> None:
+    def __init__(self, world: World, state: Path, site: str) -> None:
         self.host = site_address(world, world.site(site))
         self.site_name = site
         self.state = state
         self.log = state / f"director-{site}.jsonl"
         self.process: subprocess.Popen[bytes] | None = None
         self._argv = [sys.executable, "-m", "moonbow.director", "--state", str(state), "--site", site]
-        self._argv += ["--probe-interval-s", str(interval_s)]
 
     def start(self) -> None:
         environment = os.environ | {"MOONBOW_ADDRESSES": str(self.state / "addresses.bin")}
@@ -96,8 +96,8 @@ class Running:
 class Directors(dict[str, Running]):
     """All directors of the laptop world, by site, with `cut` and `heal` for the links between their sites."""
 
-    def __init__(self, world: World, state: Path, interval_s: float = 0.25) -> None:
-        super().__init__({name: Running(world, state, name, interval_s) for name in NAMES})
+    def __init__(self, world: World, state: Path) -> None:
+        super().__init__({name: Running(world, state, name) for name in NAMES})
         self.state = state
 
     def cut(self, a: str, b: str) -> None:
@@ -118,8 +118,13 @@ class Directors(dict[str, Running]):
 
 
 @contextlib.contextmanager
-def directing(world: World, state: Path, ranges: Ranges) -> Iterator[Directors]:
+def directing(world: World, state: Path, ranges: Ranges, hold_max_s: float) -> Iterator[Directors]:
     """The four directors, once all serve and hear each other."""
+    written = (state / "world.toml").read_text().partition("\n[director]")[0]
+    written += f"\n[director]\nprobe_interval_ms = 250\nhold_max_s = {hold_max_s}\n"
+    (state / "world.toml").write_text(written)
+    for name in NAMES:
+        shutil.rmtree(state / "sites" / name / "director", ignore_errors=True)
     (state / "addresses.bin").write_bytes(encode(ranges))
     found = Directors(world, state)
     with (state / "internet.jsonl").open("ab") as log:

@@ -75,6 +75,7 @@ FAULTS = [
     Fault("operators", lambda world: world.update(operators=[f"person{no}" for no in range(101)])),
     Fault("company.people_max", lambda world: world["company"].update(people_max=0)),
     Fault("director.probe_interval_ms", lambda world: world.update(director={"probe_interval_ms": 100})),
+    Fault("director.hold_max_s", lambda world: world.update(director={"hold_max_s": 0.5})),
 ]
 
 

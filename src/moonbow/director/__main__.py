@@ -15,18 +15,16 @@ from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
 from moonbow.world import load_world
 
-from .adapters.doors import Probing
 from .process import Director
 
 
-async def serve(state: Path, site: str, interval_s: float | None, timeout_s: float) -> None:
+async def serve(state: Path, site: str) -> None:
     """Run the director of `site` in the world in `state` until SIGTERM or SIGINT."""
     world = load_world(state / "world.toml")
     ref = world.site(site)
     if ref.site.kind != "primary":
         raise ConfigError(f"{site}: only primary sites have a director")
-    probing = Probing(interval_s or world.director.probe_interval_ms / 1000, timeout_s)
-    running = asyncio.ensure_future(Director(world, state, ref, probing).run())
+    running = asyncio.ensure_future(Director(world, state, ref).run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
@@ -41,12 +39,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m moonbow.director", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="the world's folder")
     parser.add_argument("--site", required=True, help="the primary site whose director this is")
-    parser.add_argument("--probe-interval-s", type=float, help="instead of the world file's")
-    parser.add_argument("--probe-timeout-s", type=float, default=Probing().timeout_s, help="%(default)s")
     given = parser.parse_args()
     start_log(given.site, "director")
     try:
-        uvloop.run(serve(given.state, given.site, given.probe_interval_s, given.probe_timeout_s))
+        uvloop.run(serve(given.state, given.site))
     except (ConfigError, OSError, ssl.SSLError) as error:
         print(f"director: {error}", file=sys.stderr)
         return 2

@@ -1,31 +1,33 @@
 """All that one director knows: its own looks, what its peers see, what it has judged from both.  No I/O; time is given.
 
 Laws: the own view is always fresh; a peer's view counts from when we heard it, on our clock; a view of doors that the
-world does not have is not taken; after a restart the remembered health is the judgement until something fresh is known.
+world does not have is not taken; after a restart the remembered health is the judgement until something fresh is known;
+who freezes goes back to what was judged 2 s ago, for doors do not all fall silent at once.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 from moonbow.wire.views import SeenDoor, SiteLoad, SiteView
 from moonbow.world import SiteRef, World, plane_of
 
-from .algebra import USUAL, judge_door
+from .algebra import USUAL, Rules, judge_door
 from .memory import Memory, age_health
 from .model import DoorHealth, Load, SiteHealth, View
-from .quorum import FRESH_S, judge_views, nothing_judged, watchers_of
+from .quorum import FRESH_S, Judged, judge_views, nothing_judged, watchers_of
 from .snapshot import unknown_health
 
 WHY_LETTERS_MAX = 200
-FIRST = USUAL._replace(passes_up=1)
+BLINDED_S = 2.0  # how long it takes at most until all doors have failed to answer somebody who is cut off
 
 
 class Knowledge:
     """What the director at site `me` knows."""
 
-    def __init__(self, world: World, me: SiteRef, memory: Memory | None = None) -> None:
-        self.world = world
+    def __init__(self, world: World, me: SiteRef, memory: Memory | None = None, rules: Rules = USUAL) -> None:
+        self.world, self.rules = world, rules
         self.me = me.site.name
         self.peers = tuple(found.site.name for found in plane_of(world, me.region) if found.site.name != self.me)
         self.own: dict[str, tuple[DoorHealth, ...]] = {}
@@ -37,6 +39,7 @@ class Knowledge:
         remembered = {name: age_health(site) for name, site in memory.health.items()} if memory else {}
         self.judged = nothing_judged(unknown_health(world) | remembered)
         self._number = 0
+        self._lately: deque[tuple[float, Judged]] = deque([(0.0, self.judged)])
 
     def watched(self, now_s: float) -> frozenset[str]:
         """The sites that this director asks: its own, and those that it watches among the directors it hears."""
@@ -59,7 +62,7 @@ class Knowledge:
         """After one look at a door; whether there is something new to tell."""
         doors = self.own[site]
         before = doors[door]
-        rules = USUAL if before.hold_s else FIRST  # what was never up has not flapped
+        rules = self.rules if before.hold_s else self.rules._replace(passes_up=1)  # what was never up has not flapped
         after = judge_door(before, passed, why[:WHY_LETTERS_MAX], now_s, rules)
         self.own[site] = (*doors[:door], after, *doors[door + 1 :])
         return before.up is not after.up or before.why != after.why
@@ -116,8 +119,15 @@ class Knowledge:
     def judge(self, now_s: float) -> bool:
         """Judge anew; whether the health of any site, or being frozen, changed by it."""
         mine = View(self.me, now_s, self.own, self.load, self.trouble)
-        before = self.judged
-        after = self.judged = judge_views(self.world, self.me, (mine, *self.views.values()), now_s, before)
+        views, before = (mine, *self.views.values()), self.judged
+        after = judge_views(self.world, self.me, views, now_s, before, self.rules)
+        if after.frozen and not before.frozen:  # what was judged while we were losing sight is not to be trusted
+            kept = self._lately[0][1]
+            after = after._replace(sites=kept.sites, own=kept.own)
+        self.judged = after
+        self._lately.append((now_s, after))
+        while len(self._lately) > 1 and self._lately[1][0] < now_s - BLINDED_S:
+            self._lately.popleft()
         for name, site in after.sites.items():
             if any(_flipped(old, new) for old, new in zip(before.sites[name].doors, site.doors, strict=True)):
                 self.flaps[name] = self.flaps.get(name, 0) + 1

@@ -27,6 +27,7 @@ from .adapters.orders import OrderBook
 from .adapters.record import Record
 from .adapters.site import OwnSite
 from .adapters.views import Keys, Peers
+from .algebra import USUAL
 from .answers import Answers
 from .atlas import compile_map
 from .forecast import Forecast, follow
@@ -57,13 +58,14 @@ class Director:
     def __init__(
         self, world: World, state: Path, ref: SiteRef, probing: Probing | None = None, map_path: Path | None = None
     ) -> None:
+        rules = USUAL._replace(hold_max_s=world.director.hold_max_s)
         self.world, self.ref = world, ref
         self._home = site_address(world, ref)
         self._clock_ahead_s = time.time() - time.monotonic()
         self._record = Record(state / "sites" / ref.site.name / "director")
         recalled = self._record.recall(world)
         memory, self._confirmed_at_s = recalled or (None, 0.0)
-        self.knowledge = Knowledge(world, ref, memory)
+        self.knowledge = Knowledge(world, ref, memory, rules)
         self.forecast = Forecast(world)
         self.changes: deque[Change] = deque(memory.changes if memory else (), maxlen=CHANGES_MAX)
         self._number = memory.number if memory else 0
@@ -254,8 +256,19 @@ class Director:
         health, why = dict(self.knowledge.judged.sites), self.knowledge.judged.why
         now_s, own = time.time(), self._spill
         spilled = follow(self._known[1], self.knowledge.leader(self._now()), own, now_s)
-        known = (self.world, *self._known, health, self._wishes, self._number, now_s)
-        return take_snapshot(*known, demand=self.forecast.demand, spilled=spilled, frozen=why)
+        ranges, compiled = self._known
+        return take_snapshot(
+            self.world,
+            ranges,
+            compiled,
+            health,
+            self._wishes,
+            self._number,
+            now_s,
+            demand=self.forecast.demand,
+            spilled=spilled,
+            frozen=why,
+        )
 
     def _decide(self) -> None:
         """Take a new snapshot, answer from it at once, and write down what changed."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from moonbow.world import World
 
-from .algebra import settle
+from .algebra import USUAL, Rules, settle
 from .model import DoorHealth, Load, SiteHealth, View
 
 FRESH_S = 3.0
@@ -73,7 +73,9 @@ def _draw(site: str, watcher: str) -> bytes:
     return blake2b(f"{site}<{watcher}".encode(), digest_size=8).digest()
 
 
-def judge_views(world: World, me: str, views: Iterable[View], now_s: float, before: Judged) -> Judged:
+def judge_views(
+    world: World, me: str, views: Iterable[View], now_s: float, before: Judged, rules: Rules = USUAL
+) -> Judged:
     """The judgement of the director at site `me`, whose own view is among `views`."""
     fresh = {view.observer: view for view in views if now_s - view.at_s <= FRESH_S}
     blind = frozenset(name for name, view in fresh.items() if is_blind(view))
@@ -89,10 +91,10 @@ def judge_views(world: World, me: str, views: Iterable[View], now_s: float, befo
     disputed: list[Disagreement] = []
     for name, known in before.sites.items():
         doors = tuple(
-            _judge_door(name, number, door, seeing or fresh, fresh, now_s, disputed)
+            _judge_door(name, number, door, seeing or fresh, fresh, now_s, disputed, rules)
             for number, door in enumerate(known.doors)
         )
-        own[name] = _judge_self(fresh.get(name), before.own.get(name, DoorHealth()), now_s)
+        own[name] = _judge_self(fresh.get(name), before.own.get(name, DoorHealth()), now_s, rules)
         sites[name] = SiteHealth(doors, own[name].why if own[name].up is False else "")
     loads = {name: view.load for name, view in fresh.items() if view.load is not None}
     return Judged(sites, own, loads, False, "", tuple(disputed), heard, tuple(sorted(blind)))
@@ -114,6 +116,7 @@ def _judge_door(
     fresh: Mapping[str, View],
     now_s: float,
     disputed: list[Disagreement],
+    rules: Rules,
 ) -> DoorHealth:
     votes = _votes(site, number, seeing) or _votes(site, number, fresh)
     if not votes:
@@ -123,10 +126,10 @@ def _judge_door(
     if say_up and say_down:
         disputed.append(Disagreement(site, number, say_up, say_down))
     if len(say_up) == len(say_down):
-        return before if before.up is not None else settle(before, True, "watchers do not agree", now_s)
+        return before if before.up is not None else settle(before, True, "watchers do not agree", now_s, rules)
     up = len(say_up) > len(say_down)
     reasons = sorted({door.why for door in votes.values() if bool(door.up) is up})
-    return settle(before, up, "answers" if up else "; ".join(reasons), now_s)
+    return settle(before, up, "answers" if up else "; ".join(reasons), now_s, rules)
 
 
 def _votes(site: str, number: int, views: Mapping[str, View]) -> dict[str, DoorHealth]:
@@ -139,14 +142,14 @@ def _votes(site: str, number: int, views: Mapping[str, View]) -> dict[str, DoorH
     return {name: door for name, door in found.items() if name != site} or found
 
 
-def _judge_self(view: View | None, before: DoorHealth, now_s: float) -> DoorHealth:
+def _judge_self(view: View | None, before: DoorHealth, now_s: float, rules: Rules) -> DoorHealth:
     """What a site says of itself: unfit when it names a trouble, or when most of its answers are errors."""
     if view is None:  # a word lapses with its speaker: whether the site is there is for others to see
-        return settle(before, True, "says nothing", now_s) if before.up is False else before
+        return settle(before, True, "says nothing", now_s, rules) if before.up is False else before
     trouble = view.trouble
     if not trouble and view.load is not None and view.load.errors >= ERRORS_DOWN:
         trouble = f"{view.load.errors:.0%} of its answers are errors"
-    return settle(before, not trouble, trouble or "says that it is well", now_s)
+    return settle(before, not trouble, trouble or "says that it is well", now_s, rules)
 
 
 def nothing_judged(sites: Mapping[str, SiteHealth]) -> Judged:

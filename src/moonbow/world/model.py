@@ -101,9 +101,13 @@ class Company(Struct, frozen=True):
 
 
 class Director(Struct, frozen=True):
-    """How the doors of sites are watched: each observer asks each door every `probe_interval_ms` (250 to 1000)."""
+    """How the doors of sites are watched: each observer asks each door every `probe_interval_ms` (250 to 1000).
+
+    What goes down again and again stays down longer each time, up to `hold_max_s` (1 to 3600).
+    """
 
     probe_interval_ms: int = 500
+    hold_max_s: float = 64.0
 
 
 class World(Struct, frozen=True):

@@ -124,6 +124,8 @@ def _problems(world: World) -> Iterator[str]:
         seen_ports.setdefault(found.port, place)
     if not 250 <= world.director.probe_interval_ms <= 1000:
         yield f"director.probe_interval_ms: {world.director.probe_interval_ms} is not in 250..1000"
+    if not 1 <= world.director.hold_max_s <= 3600:
+        yield f"director.hold_max_s: {world.director.hold_max_s} is not in 1..3600"
     if not 1 <= world.company.people_max <= 50:
         yield f"company.people_max: {world.company.people_max} is not in 1..50"
     if len(world.operators) > OPERATORS_MAX:
