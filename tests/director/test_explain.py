@@ -25,7 +25,7 @@ def test_a_tree_tells_the_whole_story(laptop: World, ranges: Ranges) -> None:
     for words in (
         "196.10.52.9 in ZA, Africa; all of 196.10.52.0/22 is answered alike",
         "rule: default → region emea",
-        "answer, for 30 s: capetown is the nearest site of emea",
+        "answer for door, for 30 s: capetown is the nearest site of emea",
         "capetown 127.110.3.11 port 8443",
         "paris (emea): 8815 km from ZA",
         "no director is running: every site is taken to be healthy",

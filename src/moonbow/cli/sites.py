@@ -9,7 +9,8 @@ from rich.console import Console
 
 from moonbow.launch.control import Answer
 
-from .options import SiteName, State, command, tell
+from .director import For, Force, Why, order, refuse_harm, say_drained
+from .options import SiteName, State, command, tell, world_in
 
 End = Annotated[str, typer.Argument(metavar="PLACE", help="A site or a region.")]
 
@@ -28,19 +29,20 @@ def start(site: SiteName, state: State) -> None:
     _say(f"[bold]{site}[/] is in service again after {answer['seconds']} s.")
 
 
-def drain(site: SiteName, state: State) -> None:
+def drain(site: SiteName, state: State, for_: For = None, why: Why = "", force: Force = False) -> None:
     """Send a site's people elsewhere and keep new ones away; its processes go on."""
-    with Console().status(f"draining {site}"):
-        answer = tell(state, op="drain", site=site)
-    _say_drained(site, answer)
+    say_drained(site, order(state, "drain", world_in(state).site(site).site.name, None, why, for_, force))
     _say(f"[dim]{command()} start {site}[/] puts it back into service.")
 
 
-def stop(site: SiteName, state: State) -> None:
+def stop(site: SiteName, state: State, why: Why = "", force: Force = False) -> None:
     """Drain a site, then end its processes in order."""
-    with Console().status(f"stopping {site}"):
-        answer = tell(state, op="stop", site=site)
-    _say_drained(site, answer)
+    world = world_in(state)
+    if not force:
+        refuse_harm(state, world, "drain", world.site(site).site.name)
+    with Console(stderr=True).status(f"stopping {site}"):
+        answer = tell(state, op="stop", site=site, why=why)
+    say_drained(site, answer)
     _say(f"[bold]{site}[/] is stopped.  [dim]{command()} start {site}[/] brings it back.")
 
 
@@ -76,14 +78,6 @@ def _say_links(answer: Answer) -> None:
         _say(f"[bold]{a}[/] ↔ [bold]{b}[/] is {word}")
     if not pairs:
         _say("nothing was cut")
-
-
-def _say_drained(site: str, answer: Answer) -> None:
-    left = answer["left"]
-    if left:
-        _say(f"[yellow]{left} of {answer['before']} connections are still at {site} after {answer['seconds']} s[/]")
-    else:
-        _say(f"[bold]{site}[/] is empty: {answer['before']} connections moved in {answer['seconds']} s.")
 
 
 def _say(text: str) -> None:

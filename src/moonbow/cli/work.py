@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -20,11 +21,18 @@ def explain(
     address: Annotated[str, typer.Argument(help="An IPv4 or IPv6 address of a client.")],
     state: State,
     region: Annotated[str | None, typer.Option(help="As if the client belonged to this region.")] = None,
+    name: Annotated[Literal["door", "edge", "media", "turn"], typer.Option(help="Of which service.")] = "door",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say which doors a client at an address gets, and why."""
     from moonbow.director.explain import explain as explain_address
+    from moonbow.director.explain import find_explanation
 
-    explain_address(world_in(state), address, region, state=state)
+    if not as_json:
+        explain_address(world_in(state), address, region, state=state, service=name)
+        return
+    found = find_explanation(world_in(state), address, region, state, name)
+    Console().print_json(msgspec.json.encode(found).decode())
 
 
 def run_tests(

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from moonbow.base.errors import ConfigError, Refused
-from moonbow.wire.traffic import Explanation, RankedSite, decode_explanation
+from moonbow.wire.traffic import Explanation, RankedSite, Refusal, decode_explanation
 from moonbow.world import Ports, World, plane_of, site_address
 
 from . import addresses
@@ -29,26 +29,33 @@ def explain(
     region: str | None = None,
     console: Console | None = None,
     state: Path | None = None,
+    service: str = "door",
 ) -> Explanation:
     """Print the explanation of `address` as a tree, and return it.  `ConfigError` if the question makes no sense.
 
     Without a running director the map in use in `state` counts, or the installation's own.
     """
-    explanation = ask_director(world, address, region)
-    if explanation is None:
-        explanation = work_out(world, address, region, Shelf(state).current()[1] if state else None)
+    explanation = find_explanation(world, address, region, state, service)
     (console or Console()).print(draw(explanation))
     return explanation
 
 
-def ask_director(world: World, address: str, region: str | None = None) -> Explanation | None:
+def find_explanation(
+    world: World, address: str, region: str | None = None, state: Path | None = None, service: str = "door"
+) -> Explanation:
+    """Asked of a running director, or worked out here."""
+    found = ask_director(world, address, region, service)
+    return found or work_out(world, address, region, Shelf(state).current()[1] if state else None, service)
+
+
+def ask_director(world: World, address: str, region: str | None = None, service: str = "door") -> Explanation | None:
     """What the first living director says; None if none answers within a second each."""
     hosts = (site_address(world, ref) for ref in plane_of(world))
-    return next((found for host in hosts if (found := _ask_one(host, address, region)) is not None), None)
+    return next((found for host in hosts if (found := _ask_one(host, address, region, service)) is not None), None)
 
 
-def _ask_one(host: str, address: str, region: str | None) -> Explanation | None:
-    query = urlencode({"address": address} | ({"region": region} if region else {}))
+def _ask_one(host: str, address: str, region: str | None, service: str) -> Explanation | None:
+    query = urlencode({"address": address, "name": service} | ({"region": region} if region else {}))
     line = http.client.HTTPConnection(host, Ports.DIRECTOR, timeout=ASK_S)
     try:
         line.request("GET", f"/explain?{query}")
@@ -58,16 +65,21 @@ def _ask_one(host: str, address: str, region: str | None) -> Explanation | None:
         return None
     finally:
         line.close()
-    if answer.status == 400:
-        raise ConfigError(body.decode("utf-8", "replace").strip())
     try:
-        return decode_explanation(body) if answer.status == 200 else None
+        if answer.status != 400:
+            return decode_explanation(body) if answer.status == 200 else None
+        refused = msgspec.json.decode(body, type=Refusal)
     except msgspec.DecodeError:
         return None
+    raise ConfigError(f"{refused.place}: {refused.detail}" if refused.place else refused.detail)
 
 
 def work_out(
-    world: World, address: str, region: str | None = None, ranges: addresses.Ranges | None = None
+    world: World,
+    address: str,
+    region: str | None = None,
+    ranges: addresses.Ranges | None = None,
+    service: str = "door",
 ) -> Explanation:
     """The explanation from the world file and the address map alone, every site taken to be healthy."""
     try:
@@ -76,7 +88,7 @@ def work_out(
         raise ConfigError(f"address: {error}") from error
     snapshot = take_snapshot(world, ranges or addresses.load())
     try:
-        return msgspec.structs.replace(explain_address(snapshot, client, region), live=False)
+        return msgspec.structs.replace(explain_address(snapshot, client, region, service), live=False)
     except Refused as refused:
         raise ConfigError(f"{refused.place}: {refused.detail}") from refused
 
@@ -87,13 +99,16 @@ def draw(explanation: Explanation) -> Tree:
     where = f"{found.country}, {found.continent}" if found.continent else found.country or "no known country"
     tree = Tree(f"[bold]{escape(found.address)}[/] in {escape(where)}; all of {found.network} is answered alike")
     tree.add(f"rule: {escape(found.rule)} → region [bold]{escape(found.region)}[/]")
-    answer = tree.add(f"answer, for {found.ttl_s} s: {escape(found.reason)}")
+    if found.frozen:
+        tree.add(f"[yellow]decisions stand still: {escape(found.frozen)}[/]")
+    tree.add(f"slice {found.slice} of 16" + (f" of bucket {found.bucket}" if found.bucket >= 0 else ""))
+    answer = tree.add(f"answer for {found.service}, for {found.ttl_s} s: {escape(found.reason)}")
     for door in found.answer:
         answer.add(f"[green]{escape(door.site)}[/] {door.address} port {door.port}")
     named = {door.site for door in found.answer}
     _branch(tree, "then, in this order", [site for site in found.sites if site.site not in named], "cyan")
     _branch(tree, "skipped", found.skipped, "red")
-    said = f"said by the running director, snapshot {found.snapshot}"
+    said = f"said by a running director, snapshot {found.snapshot} ({found.digest})"
     tree.add(said if found.live else "no director is running: every site is taken to be healthy")
     return tree
 

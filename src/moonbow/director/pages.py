@@ -20,7 +20,7 @@ from .model import SERVICES, Demand, Load
 from .orders import Orders
 from .snapshot import Snapshot, decide_address, explain_address, list_doors, spread_sites
 from .status import describe, describe_history, describe_orders
-from .whatif import describe_outage, foresee, refuse_harm, weigh_order
+from .whatif import describe_outage, describe_outcome, foresee, refuse_harm, weigh_order
 
 if TYPE_CHECKING:
     from .standing import Standing
@@ -75,13 +75,22 @@ class Pages:
             case "/flows":
                 return self.flows(snapshot, read_service(query))
             case "/simulate":
-                down = [name for name in query.get("down", "").split(",") if name]
-                return describe_outage(snapshot, facts.demand, down, self._sizes.of(snapshot.ranges))
+                return self.simulate(facts, query)
             case "/explain":
                 return explain_address(snapshot, read_address(query), query.get("region"), read_service(query))
             case "/doors":
                 return order_doors(snapshot, query.get("address", ""), query.get("region"))
         raise Refused("not_found", NOT_FOUND, status=404)
+
+    def simulate(self, facts: Facts, query: Query) -> traffic.Simulation:
+        """What would follow from an outage (`down=`), or from an order (`order=`)."""
+        snapshot, demand, sizes = facts.snapshot, facts.demand, self._sizes.of(facts.snapshot.ranges)
+        if "order" not in query:
+            down = [name for name in query.get("down", "").split(",") if name]
+            return describe_outage(snapshot, demand, down, sizes)
+        wanted = read_wish(query)
+        outcome = weigh_order(snapshot, demand, facts.orders, wanted, facts.now_s)
+        return describe_outcome(snapshot, outcome, demand, [query["order"]], sizes)
 
     def flows(self, snapshot: Snapshot, service: str) -> traffic.Flows:
         """Who goes where for a service."""
@@ -91,6 +100,17 @@ class Pages:
         return traffic.Flows(
             service=service, snapshot=snapshot.number, by="clients" if foreseen else "addresses", flows=flows
         )
+
+
+def read_wish(query: Query) -> traffic.NewOrder:
+    """An order not given, only asked about: `order=<kind>:<target>[:<value>]`."""
+    kind, _, rest = query["order"].partition(":")
+    target, _, value = rest.partition(":")
+    found = {"kind": kind, "target": target, "value": int(value) if value.isdecimal() else None}
+    try:
+        return msgspec.convert(found, traffic.NewOrder)
+    except msgspec.ValidationError as error:
+        raise Refused("order_invalid", str(error), place="order") from error
 
 
 def judge_order(facts: Facts, wanted: traffic.NewOrder) -> None:

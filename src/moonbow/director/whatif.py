@@ -35,7 +35,13 @@ def describe_outage(
             raise Refused("target_unknown", f"there is no site or region {name!r} with doors", place="down")
     if not down:
         raise Refused("target_unknown", "name sites or regions, by comma", place="down")
-    outcome = simulate.simulate(snapshot, demand, down=down)
+    return describe_outcome(snapshot, simulate.simulate(snapshot, demand, down=down), demand, down, sizes)
+
+
+def describe_outcome(
+    snapshot: Snapshot, outcome: Outcome, demand: Demand | None, down: Sequence[str], sizes: Sequence[int]
+) -> traffic.Simulation:
+    """An outcome for people and programs; `down` is what it is an outcome of."""
     part = outcome.moved
     if demand is None:
         part = moved_addresses(snapshot.map, snapshot.plans["door"], outcome.after.plans["door"])
@@ -45,7 +51,7 @@ def describe_outage(
         regions=[_forecast(found) for found in outcome.regions],
         part=round(part, 6),
         over=[found.name for found in outcome.overloaded],
-        problems=list(outcome.problems),
+        problems=find_problems(snapshot, outcome),
         by="addresses" if demand is None else "clients",
         flows=trace_flows(outcome.after, sizes),
     )
@@ -82,14 +88,19 @@ def weigh_order(snapshot: Snapshot, demand: Demand | None, orders: Orders, wante
     return simulate.simulate(snapshot, demand, overrides=wishes)
 
 
-def refuse_harm(before: Snapshot, outcome: Outcome) -> None:
-    """`Refused` (409) with the figures if an order would overload a site, or leave somebody without any."""
+def find_problems(before: Snapshot, outcome: Outcome) -> list[str]:
+    """Why something should not be done, in words: who would be overloaded, and who left without any site."""
     deserted = (
         f"no site of {name} would be left to serve the people whose data rests there"
         for name in before.world.regions
         if _is_served(before, name) and not _is_served(outcome.after, name)
     )
-    if problems := [*outcome.problems, *deserted]:
+    return [*outcome.problems, *deserted]
+
+
+def refuse_harm(before: Snapshot, outcome: Outcome) -> None:
+    """`Refused` (409) with the figures if an order should not be given."""
+    if problems := find_problems(before, outcome):
         raise Refused("would_overload", "; ".join(problems), status=409)
 
 

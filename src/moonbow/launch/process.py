@@ -59,6 +59,8 @@ class Launcher:
                 return {"pid": os.getpid()}
             case "cut" | "heal":
                 return await asyncio.to_thread(ask, self.state / "world" / "internet.sock", request, 10.0)
+            case "orders":
+                return {"orders": [order._asdict() for order in self.service.orders.orders]}
             case "kill" | "start" | "drain" | "stop" | "order" | "undo":
                 return await self.service.answer(str(request["op"]), request)
             case other:

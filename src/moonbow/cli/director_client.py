@@ -1,0 +1,74 @@
+"""Asks the directors of a running world, and gives the launcher orders in the name of whoever runs us."""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from moonbow.base.errors import ConfigError
+from moonbow.launch.control import Answer
+from moonbow.wire import traffic
+from moonbow.world import Ports, SiteRef, World, plane_of, site_address
+
+from .options import command, tell
+
+ASK_S = 2.0
+PAGE_BYTES_MAX = 8_388_608
+T = TypeVar("T")
+
+
+def ask_any(world: World, path: str, kind: type[T], at: str | None = None, **query: str) -> T:
+    """What the first living director says, or the one of site `at`; `ConfigError` if none does, or it refuses."""
+    refs = plane_of(world) if at is None else (world.site(at),)
+    for ref in refs:
+        found = ask_one(world, ref, path, kind, **query)
+        if found is not None:
+            return found
+    who = "no director answers" if at is None else f"the director of {at} does not answer"
+    raise ConfigError(f"{who}; does the world run?  `{command()} status` tells, `{command()} up` starts it")
+
+
+def ask_one(world: World, ref: SiteRef, path: str, kind: type[T], **query: str) -> T | None:
+    """What one director says; None if it does not answer in time.  `ConfigError` if it refuses the question."""
+    line = http.client.HTTPConnection(site_address(world, ref), Ports.DIRECTOR, timeout=ASK_S)
+    given = {name: value for name, value in query.items() if value}
+    try:
+        line.request("GET", f"{path}?{urlencode(given)}" if given else path)
+        answer = line.getresponse()
+        body = answer.read(PAGE_BYTES_MAX)
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        line.close()
+    try:
+        if answer.status == 200:
+            return msgspec.json.decode(body, type=kind)
+        refused = msgspec.json.decode(body, type=traffic.Refusal)
+    except msgspec.MsgspecError:
+        return None
+    raise ConfigError(f"{refused.place}: {refused.detail}" if refused.place else refused.detail)
+
+
+def weigh(world: World, kind: str, target: str, value: int | None = None) -> traffic.Simulation:
+    """What would follow from an order, before it is given."""
+    order = f"{kind}:{target}" + ("" if value is None else f":{value}")
+    return ask_any(world, "/simulate", traffic.Simulation, order=order)
+
+
+def give(state: Path, kind: str, target: str, value: int | None, why: str, for_s: float | None) -> Answer:
+    """Give an order; what the launcher says of it.  `ConfigError` if it refuses."""
+    from moonbow.director.maps import operator
+
+    order = {"kind": kind, "target": target, "value": value, "why": why, "for_s": for_s}
+    return tell(state, op="order", who=operator(), **order)
+
+
+def take_back(state: Path, ident: str) -> Answer:
+    """Take an order back; `ConfigError` if it is not in force."""
+    from moonbow.director.maps import operator
+
+    return tell(state, op="undo", id=ident, who=operator())
