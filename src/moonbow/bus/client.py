@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from prometheus_client import CollectorRegistry
 
+from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import Broken, Refused, Unavailable
 from moonbow.base.limits import RPC_TIMEOUT_S
 from moonbow.wire import subjects
@@ -220,7 +221,7 @@ class Bus:
                 if breakers.probe_due(self._breakers[region], time.monotonic()):
                     self._note(region, breakers.probing)
                     self._spawn(self._probe(region))
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(to_next_beat(BEAT_S, time.monotonic()))
 
     async def _probe(self, region: str) -> None:
         with contextlib.suppress(Unavailable):

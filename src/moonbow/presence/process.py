@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from prometheus_client import Counter, Gauge
 
+from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import Broken, Refused
 from moonbow.base.ids import home, parse_id
 from moonbow.base.limits import STATUS_CHARS_MAX
@@ -193,7 +194,7 @@ class Presence:
 
     async def _beating(self) -> None:
         while True:
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(to_next_beat(BEAT_S, time.monotonic()))
             await self._flush()  # a beat tells only what was said before it
             await self._say(self._core.tick(time.monotonic(), _now_ms(), self._bus.connected))
             await self._flush()
