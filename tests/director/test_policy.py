@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,18 @@ from moonbow.base.errors import Refused
 from moonbow.director.addresses import Ranges, make_ranges
 from moonbow.director.algebra import doors_of, judge_door
 from moonbow.director.atlas import bucket_for, compile_map
-from moonbow.director.model import SERVICES, Decision, Demand, DoorHealth, Map, Overrides, Pool, SiteHealth, Verdict
+from moonbow.director.model import (
+    SERVICES,
+    Decision,
+    Demand,
+    DoorHealth,
+    Group,
+    Map,
+    Overrides,
+    Pool,
+    SiteHealth,
+    Verdict,
+)
 from moonbow.director.policy import TTL_DEGRADED_S, cells_of, decide, judge_sites
 from moonbow.director.snapshot import decide_address, explain_address, take_snapshot
 from moonbow.world import World
@@ -152,7 +163,8 @@ PLANET_SITES = (
     "seattle",
     "shanghai",
 )
-PLACES = st.sampled_from([FRANCE, JAPAN, CHINA, AFRICA, None])
+SIDE_BY_SIDE = (0.0, 0.0)  # no place on earth: all sites of a region are equally near to it
+PLACES = st.sampled_from([FRANCE, JAPAN, CHINA, AFRICA, None, SIDE_BY_SIDE])
 
 
 def split(
@@ -161,7 +173,15 @@ def split(
     verdicts = {
         ref.site.name: Verdict(2, "down") if ref.site.name in down else Verdict(0, "healthy") for ref in world.sites()
     }
-    return cells_of(world, region, bucket_for(world, region, at).groups, verdicts, wishes)
+    return cells_of(world, region, groups_at(world, region, at), verdicts, wishes)
+
+
+def groups_at(world: World, region: str, at: tuple[float, float] | None) -> tuple[Group, ...]:
+    groups = bucket_for(world, region, at).groups
+    if at != SIDE_BY_SIDE:
+        return groups
+    regions = dict.fromkeys(group.region for group in groups)
+    return tuple(Group(name, tuple(n for g in groups if g.region == name for n in g.sites)) for name in regions)
 
 
 @settings(max_examples=300, deadline=None)
@@ -184,7 +204,7 @@ def test_only_the_slices_of_a_site_that_leaves_move(
         home = {planet.site(name).region for name in now.sites}
         assert home <= {region, *planet.regions[region].resilient}
         if not usable.issuperset(now.sites):
-            allowed = {name for group in bucket_for(planet, region, at).groups for name in group.sites}
+            allowed = {name for group in groups_at(planet, region, at) for name in group.sites}
             assert not usable & allowed, "a site that is down is named only when none is left"
     assert split(planet, region, at, wishes, down - {leaving}) == before, "always the same"
 
@@ -276,6 +296,19 @@ def test_an_answer_is_the_same_in_all_of_its_scope(planet: World, ranges: Ranges
 
 
 COMPILED: dict[str, Map] = {}
+
+
+@pytest.mark.parametrize("address", ["194.2.7.1", "194.3.255.255", "2001:660::1", "2001:660:ffff::"])
+def test_a_split_bucket_is_answered_by_block(planet: World, ranges: Ranges, address: str) -> None:
+    whole = take_snapshot(planet, ranges)
+    halves = take_snapshot(planet, ranges, whole.map, overrides=Overrides(weights={"paris": 50}))
+    client = ip_address(address)
+    block = 16 if client.version == 4 else 32
+    assert ip_network(explain_address(whole, client).network).prefixlen <= block
+    told = explain_address(halves, client)
+    assert ip_network(told.network).prefixlen == block
+    seen = {explain_address(halves, client.__class__(int(client) ^ flip)).pool[0] for flip in (0, 1)}
+    assert seen == {told.pool[0]}, "inside the block all is one"
 
 
 def test_equal_decisions_have_equal_digests_and_others_have_not(planet: World, ranges: Ranges) -> None:
