@@ -206,7 +206,7 @@ def _links(door: Door, dest: SiteRef, health: SiteHealth, *, mark: bool = False)
     """The mesh addresses of another site; `mark` asks for mutual TLS where a cluster also has plain endpoints."""
     marked = {"metadata": {"filter_metadata": {"envoy.transport_socket_match": {"mesh": True}}}} if mark else {}
     return [
-        {"endpoint": {"address": address(host, Ports.MESH)}, **marked, **_wish(dest, health)}
+        {"endpoint": {"address": address(host, Ports.MESH)}, **marked, **_wish_far(dest, health)}
         for host in mesh_addresses(door.world, door.ref, dest)
     ]
 
@@ -220,3 +220,12 @@ def mesh_addresses(world: World, src: SiteRef, dest: SiteRef) -> tuple[str, ...]
 
 def _wish(ref: SiteRef, health: SiteHealth) -> Json:
     return {"health_status": "DRAINING"} if health.refuses(ref.site.name) else {}
+
+
+def _wish_far(dest: SiteRef, health: SiteHealth) -> Json:
+    """For another site that is unfit, only what nobody better can take.
+
+    Envoy's own checks come on top: who does not answer them gets nothing, whatever the director thinks.
+    """
+    unfit = {"health_status": "DEGRADED"} if dest.site.name in health.unfit else {}
+    return _wish(dest, health) or unfit

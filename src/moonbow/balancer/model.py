@@ -48,11 +48,13 @@ Keys = Mapping[str, Sequence[Key]]  # by region
 class SiteHealth:
     """What is known beyond the files: the operator's word about sites, and regions that do not answer.
 
-    `silent_since` maps a region to the moment it was last found unreachable, RFC 3339 in UTC.
+    `unfit` are sites that the director does not name, for what it sees of them.  `silent_since` maps a region to the
+    moment it was last found unreachable, RFC 3339 in UTC.
     """
 
     drained: frozenset[str] = frozenset()
     down: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
     silent_since: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def refuses(self, site: str) -> bool:

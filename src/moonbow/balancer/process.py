@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ import msgspec
 from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import Unavailable
 from moonbow.base.files import write_private
+from moonbow.wire.views import Verdicts
 from moonbow.world import SiteRef, World
 
 from .adapters.envoy import REJECTED, Admin, envoy_argv
@@ -67,6 +69,10 @@ class _Overrides(msgspec.Struct, frozen=True):
     down: frozenset[str] = frozenset()
 
 
+UNFIT = 2  # the trouble of a site that a director does not name, see `moonbow.wire.views`
+FOLLOWS_S = 5.0  # a director that lives has taken in the operator's word by then
+
+
 class Balancer:
     """The doors of one site.  `state` is the world's state folder."""
 
@@ -77,6 +83,7 @@ class Balancer:
         self.folder = self.state / "sites" / ref.site.name
         self.keys: Keys = {}
         self.overrides = _Overrides()
+        self.verdicts: Verdicts | None = None
         self.troubles: dict[str, str | None] = {}
         self._seen: dict[Path, tuple[int, int, int] | None] = {}  # each file as it was when it was last read
         self.doors = {
@@ -132,7 +139,23 @@ class Balancer:
     def _read_files(self) -> None:
         """What the operator and the gateways have said; what cannot be read leaves the last word standing."""
         self.overrides = self._read(self.state / "overrides.json", _Overrides, self.overrides, _Overrides())
+        self.verdicts = self._read_verdicts()
         self.keys = self._read(self.folder / "jwks.json", dict[str, tuple[Key, ...]], self.keys, self.keys)
+
+    def _read_verdicts(self) -> Verdicts | None:
+        """What the site's director has decided; at an edge, the director of its region that spoke last.
+
+        None from one that does not follow the operator's word any more: it is gone, and its supervisor's business.
+        """
+        sites = self.state / "sites"
+        own = self.ref.site.kind == "primary"
+        speakers = (self.ref,) if own else self.world.primaries(self.ref.region)
+        paths = [sites / ref.site.name / "director" / "verdicts.json" for ref in speakers]
+        changed, path = max((_changed_s(path), path) for path in paths)
+        ordered = _changed_s(self.state / "overrides.json")
+        if not changed or changed < ordered < time.time() - FOLLOWS_S:
+            return None
+        return self._read(path, Verdicts, self.verdicts, None)
 
     def _read(self, path: Path, kind: type[T], last: T, absent: T) -> T:
         seen = None
@@ -171,7 +194,11 @@ class Balancer:
         found.silent_since = note_silence(found.silent_since, reached, now)
 
     def _health(self, found: DoorState) -> SiteHealth:
-        return SiteHealth(self.overrides.drain, self.overrides.down, found.silent_since)
+        drained, down, unfit = self.overrides.drain, self.overrides.down, frozenset[str]()
+        if self.verdicts is not None:
+            drained, down = drained.union(self.verdicts.drain), down.union(self.verdicts.down)
+            unfit = frozenset(name for name, site in self.verdicts.sites.items() if site.trouble == UNFIT)
+        return SiteHealth(drained, down, unfit, found.silent_since)
 
     def _is_stale(self, found: DoorState) -> bool:
         """Whether what a door's files are made from has changed since they were."""
@@ -207,3 +234,11 @@ class Balancer:
         found.rejected = rejected
         if worse:
             log.error("a door refused a file", extra={"f": {"door": number, "counters": worse}})
+
+
+def _changed_s(path: Path) -> float:
+    """When a file was last written, Unix time; 0 if there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

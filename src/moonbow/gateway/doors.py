@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -15,6 +16,14 @@ from moonbow.world import Ports, SiteRef, World, distance_km, door_address, plan
 ASK_S = 0.5
 TRIES_MAX = 2
 SHUN_S = 5.0  # a director that did not answer is asked last for this long
+
+
+class _Word(msgspec.Struct, frozen=True):
+    """What of a director's verdicts, and of the operator's word, concerns gateways: both files name it alike."""
+
+    drain: frozenset[str] = frozenset()
+    down: frozenset[str] = frozenset()
+
 
 _doors = msgspec.json.Decoder(list[Door]).decode
 
@@ -76,6 +85,20 @@ class Doors:
             for ref in refs
             for door in range(ref.site.doors)
         ]
+
+    def going(self, state: Path) -> frozenset[str]:
+        """The sites whose doors the director keeps clients away from by the operator's word; its own is one of them.
+
+        Without a director the operator's word itself counts.
+        """
+        verdicts = state / "sites" / self.site.site.name / "director" / "verdicts.json"
+        for path in (verdicts, state / "overrides.json"):
+            try:
+                word = msgspec.json.decode(path.read_bytes(), type=_Word)
+            except (OSError, msgspec.MsgspecError):
+                continue
+            return word.drain | word.down
+        return frozenset()
 
     async def close(self) -> None:
         """Let the directors' connections go."""

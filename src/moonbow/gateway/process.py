@@ -49,7 +49,7 @@ from .socket import Hub
 
 log = logging.getLogger("moonbow.gateway")
 GOING_S = 2.0
-DRAINS_S = 0.5  # between two looks at what the operator drains
+DRAINS_S = 0.5  # between two looks at the director's verdicts
 LOAD_S = 1.0  # over which the load of this process is taken
 BUSY_S_MAX = limits.TRANSACTION_S_MAX
 
@@ -202,10 +202,10 @@ class Gateway:
         await asyncio.Event().wait()
 
     async def _watch_doors(self) -> None:
-        """When the operator drains a site, its doors go: ask those who came by them to come in elsewhere."""
+        """When the director keeps clients away from a site, ask those who came by its doors to come in elsewhere."""
         known: frozenset[str] = frozenset()
         while True:
-            going = frozenset(read_drains(self.state)) - {self.ref.site.name}
+            going = self.doors.going(self.state) - {self.ref.site.name}
             if going - known:
                 self.hub.leave_doors(going - known, GOING_S)
             known = going
@@ -253,18 +253,6 @@ class Gateway:
                     await asyncio.wait_for(room.close(), 1.0)
         if hasattr(self, "store"):
             self.store.close()
-
-
-class _Overrides(msgspec.Struct, frozen=True):
-    drain: list[str] = []
-
-
-def read_drains(state: Path) -> list[str]:
-    """The sites that the operator drains now; none when that cannot be read."""
-    try:
-        return msgspec.json.decode((state / "overrides.json").read_bytes(), type=_Overrides).drain
-    except (OSError, msgspec.MsgspecError):
-        return []
 
 
 def visible_regions(world: World, region: str) -> dict[str, str]:
