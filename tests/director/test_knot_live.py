@@ -20,12 +20,13 @@ import pytest
 from director.conftest import shipped
 from director.knotd import HOME, Knotd, free_udp_port, in_loop, knotd_of, needs_knot
 from moonbow.director.adapters.keyfiles import keep_secrets
-from moonbow.director.adapters.knot import KnotDriver
+from moonbow.director.adapters.knot import SIGN_AGAIN_S, KnotDriver
 from moonbow.director.adapters.knot_control import Conversation
 from moonbow.director.addresses import Ranges, encode, make_ranges
 from moonbow.director.answers import Answers
 from moonbow.director.atlas import compile_map, find
 from moonbow.director.knot import knot_argv, knot_settings, prepare, program, write_views
+from moonbow.director.knot_config import RRSIG_LIFETIME_S
 from moonbow.director.knot_records import decide_records, service_names
 from moonbow.director.metrics import render_metrics
 from moonbow.director.model import SERVICES, Map, Overrides
@@ -363,6 +364,22 @@ async def test_run_follows_until_it_is_cancelled(bench: Bench) -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+@in_loop
+async def test_views_are_signed_again_long_before_their_signatures_end(bench: Bench) -> None:
+    now = [0.0]
+    driver = KnotDriver(bench.knotd.settings, clock=lambda: now[0])
+    await bench.put(driver, bench.decide())
+    assert await driver.step()
+    assert driver.counts.reloads == 1  # how old the signatures are is not known at the start
+    now[0] += SIGN_AGAIN_S / 2
+    assert await driver.step()
+    assert driver.counts.reloads == 1
+    now[0] += SIGN_AGAIN_S
+    assert await driver.step()
+    assert driver.counts.reloads == 2
+    assert SIGN_AGAIN_S < RRSIG_LIFETIME_S / 4
 
 
 @in_loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ from moonbow.launch.policy import (
     probe_interval_s,
 )
 from moonbow.world import Ports, World, link_address, load_world
+from moonbow.world.model import Dns
 
 ENGINES = Engines("python", "nats-server", lambda door: ("envoy", str(door.number)))
 WORLDS = [load_world(path) for path in sorted(Path("worlds").glob("*.toml"))]
@@ -145,3 +147,15 @@ def test_a_gateway_waits_for_its_bus_but_not_for_one_taken_away() -> None:
     expected |= {"alive": True, "killed": True}
     for server in SERVERS:
         assert {state: may_start(gateway, {f"paris/{server}": state}) for state in expected} == expected
+
+
+def test_where_knot_answers_the_director_only_drives_it() -> None:
+    world = msgspec.structs.replace(LAPTOP, dns=Dns(engine="knot"))
+    specs = {spec.key: spec for spec in plan_processes(world, Path("s"), ENGINES)}
+    listeners = [listener for spec in specs.values() for listener in spec.listens]
+    assert len(set(listeners)) == len(listeners)
+    for site in ("paris", "tokyo"):
+        assert {listener.port for listener in specs[f"{site}/knot"].listens} == {Ports.DNS}
+        assert Ports.DNS not in {listener.port for listener in specs[f"{site}/director"].listens}
+        assert specs[f"{site}/director"].probe.kind == "http"
+    assert "capetown/knot" not in specs

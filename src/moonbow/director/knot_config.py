@@ -17,6 +17,7 @@ from .zone import NEGATIVE_TTL_S, ZONE_TTL_S, Servers
 WHY = "this name server keeps no reasons; ask the director: moonbow explain ADDRESS"
 RRSIG_LIFETIME_S = 14 * 86_400
 KNOTS_OWN = frozenset({"SOA", "RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY", "ZONEMD"})
+UNCOUNTED = ("request-protocol", "server-operation", "request-bytes", "response-bytes", "reply-nodata")
 VIEWS_STATE = f"views.{STATE}"
 
 
@@ -62,7 +63,7 @@ class KnotSettings(NamedTuple):
 def render_config(settings: KnotSettings) -> str:
     """`knot.conf`."""
     folder = settings.folder
-    modules = [name for name, wanted in (("mod-cookies", settings.cookies), ("mod-stats", True)) if wanted]
+    modules = [name for name, wanted in (("mod-cookies", settings.cookies), ("mod-stats/usual", True)) if wanted]
     if settings.replies_per_s_max:
         modules.insert(0, "mod-rrl/usual")
     lines = [
@@ -86,6 +87,9 @@ def render_config(settings: KnotSettings) -> str:
     if settings.replies_per_s_max:
         lines += ["mod-rrl:", "  - id: usual", f"    rate-limit: {settings.replies_per_s_max}", "    slip: 2"]
     lines += [
+        "mod-stats:",
+        "  - id: usual",
+        *(f"    {name}: off" for name in UNCOUNTED),
         "mod-geoip:",
         "  - id: buckets",
         f'    config-file: "{settings.views}"',

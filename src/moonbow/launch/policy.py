@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from moonbow.balancer.listeners import metrics_address
 from moonbow.balancer.model import Door
 from moonbow.bus.policy import SERVERS, Server
+from moonbow.director.knot import knot_argv
 from moonbow.world import Ports, SiteRef, World, door_address, site_address
 
 from .links import place_address, plan_links
@@ -93,6 +94,8 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
         if ref.site.kind == "primary":
             specs += (_gateway(world, ref, state, number, engines) for number in range(ref.site.gateways))
             specs.append(_director(world, ref, state, engines))
+            if world.dns.engine == "knot":
+                specs.append(_knot(world, ref, state, engines))
     return tuple(specs)
 
 
@@ -102,17 +105,33 @@ def _module(engines: Engines, module: str, state: Path, *more: str) -> tuple[str
 
 def _director(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
     host, site = site_address(world, ref), ref.site.name
+    answers = world.dns.engine == "embedded"  # else Knot does, and the director drives it
+    pages = Probe("http", host, Ports.DIRECTOR, "/healthz")
     return Spec(
         site,
         "director",
         _module(engines, "moonbow.director", state, "--site", site),
-        Probe("dns", host, Ports.DNS, f"door.{world.domain}"),
+        _answers_dns(world, host) if answers else pages,
         state / "sites" / site / "logs" / "director.jsonl",
         listens=(
-            Listener("udp", host, Ports.DNS),
-            *(Listener("tcp", host, port) for port in (Ports.DNS, Ports.DIRECTOR, Ports.VIEWS)),
+            *(_dns_listeners(host) if answers else ()),
+            *(Listener("tcp", host, port) for port in (Ports.DIRECTOR, Ports.VIEWS)),
         ),
     )
+
+
+def _knot(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
+    host, site = site_address(world, ref), ref.site.name
+    argv, log = knot_argv(engines.python, state, site), state / "sites" / site / "logs" / "knot.log"
+    return Spec(site, "knot", argv, _answers_dns(world, host), log, listens=_dns_listeners(host))
+
+
+def _answers_dns(world: World, host: str) -> Probe:
+    return Probe("dns", host, Ports.DNS, f"door.{world.domain}")
+
+
+def _dns_listeners(host: str) -> tuple[Listener, ...]:
+    return (Listener("udp", host, Ports.DNS), Listener("tcp", host, Ports.DNS))
 
 
 def _internet(world: World, state: Path, engines: Engines) -> Spec:

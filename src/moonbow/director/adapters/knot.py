@@ -14,8 +14,8 @@ import multiprocessing
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import dns.exception
 import dns.message
@@ -48,6 +48,7 @@ WATCH_S = 1.0  # between two looks at what Knot holds
 RETRY_S = 0.25
 SIGN_AGAIN_S = 86_400.0  # the geoip module signs its views when it is loaded, and never again
 QUERY_S = 1.0
+BUILD_AGAIN_S = 60.0
 
 log = logging.getLogger("moonbow.director.knot")
 
@@ -104,6 +105,7 @@ class KnotDriver:
         self._committed_at = 0.0
         self._building: asyncio.Future[bytes] | None = None
         self._wanted_map = ""
+        self._build_after = float("-inf")
 
     def offer(self, snapshot: Snapshot) -> None:
         """Make Knot answer as `snapshot` says, as soon as it can; an older one that still waits is forgotten."""
@@ -122,12 +124,16 @@ class KnotDriver:
     async def run(self) -> None:
         """Follow decisions, and look every second whether Knot still holds what it should."""
         wait_s = 0.0
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            self._wake.clear()
-            wait_s = WATCH_S if await self.step() and await self.measure() else RETRY_S
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._wake.wait()
+                self._wake.clear()
+                wait_s = WATCH_S if await self.step() and await self.measure() else RETRY_S
+        finally:
+            if self._building is not None:
+                self._building.cancel()
 
     async def step(self) -> bool:
         """Bring Knot to the newest decision once; False if it could not be done now."""
@@ -169,13 +175,19 @@ class KnotDriver:
         async with Conversation(self.settings.socket, self._timeout_s) as talk:
             await self._put(talk, records)
             self._committed_at = self._clock()
-        swapped = await self._refresh_database(snapshot.map)
+        swapped, trouble = False, None
+        try:
+            swapped = await self._refresh_database(snapshot.map)
+        except Unavailable as error:  # the old database goes on, and so does the rest
+            trouble, self._build_after = error, self._clock() + BUILD_AGAIN_S
         views = keep_views(records, self._loaded, self._in_use.labels)
         if swapped or await self._must_load(views):
             await self._load(views)
             self._in_use = read_labels(self.settings)
             async with Conversation(self.settings.socket, self._timeout_s) as talk:
                 await self._put(talk, records)
+        if trouble is not None:
+            raise trouble
 
     async def _put(self, talk: Conversation, records: Records) -> None:
         """Make the record sets what they should be."""
@@ -272,24 +284,39 @@ class KnotDriver:
         if self._building is None:
             if compiled.digest == self._in_use.digest or compiled.digest == read_labels(self.settings).digest:
                 return compiled.digest != self._in_use.digest
+            if self._clock() < self._build_after:
+                return False
             self._wanted_map = compiled.digest
-            self._building = asyncio.ensure_future(_build_beside(compiled))
+            self._building = asyncio.ensure_future(_build_beside(compiled, self.settings.folder))
             self._building.add_done_callback(lambda _: self._wake.set())
             return False
         if not self._building.done():
             return False
         built, self._building = self._building, None
-        if built.cancelled() or built.exception() is not None or self._wanted_map != compiled.digest:
+        if self._wanted_map != compiled.digest:
             return False
-        await asyncio.to_thread(write_database, self.settings, compiled, built.result())
+        await asyncio.to_thread(write_database, self.settings, compiled, await built)
         return True
 
 
-async def _build_beside(compiled: Map) -> bytes:
-    """Make a database in a process of its own, so that nothing here waits for it."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return await asyncio.get_running_loop().run_in_executor(pool, build_database, compiled)
+async def _build_beside(compiled: Map, folder: Path) -> bytes:
+    """Make a database in a process of its own, so that nothing here waits for it; `Unavailable` if that fails."""
+    part = folder / ".buckets.part"
+    builder = multiprocessing.get_context("spawn").Process(target=_build_into, args=(compiled, part), daemon=True)
+    await asyncio.to_thread(builder.start)
+    try:
+        await asyncio.to_thread(builder.join)
+    finally:
+        builder.kill()
+    if builder.exitcode:
+        raise Unavailable("knot_database", f"the bucket database could not be made (exit code {builder.exitcode})")
+    data = await asyncio.to_thread(part.read_bytes)
+    part.unlink()
+    return data
+
+
+def _build_into(compiled: Map, path: Path) -> None:
+    path.write_bytes(build_database(compiled))
 
 
 async def ask_text(server: tuple[str, int], name: str) -> str:
