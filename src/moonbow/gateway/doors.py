@@ -43,7 +43,7 @@ class Doors:
             return ref.region != site.region, distance_km(ref.site.at, site.site.at)
 
         near = sorted(plane_of(world, site.region), key=farness)
-        self._directors = tuple(f"http://{site_address(world, ref)}:{Ports.DIRECTOR}" for ref in near)
+        self.directors = tuple(f"http://{site_address(world, ref)}:{Ports.DIRECTOR}" for ref in near)
 
     async def bootstrap(self, client: str, served_by: Served) -> Bootstrap:
         """The bootstrap document for a client at an address."""
@@ -57,7 +57,7 @@ class Doors:
 
     async def _ordered(self, client: str) -> list[Door]:
         now = time.monotonic()
-        order = sorted(self._directors, key=lambda director: self._silent.get(director, 0.0) > now)
+        order = sorted(self.directors, key=lambda director: self._silent.get(director, 0.0) > now)
         for director in order[:TRIES_MAX]:
             try:
                 answer = await self._client.get(f"{director}/doors?address={quote(client)}")
