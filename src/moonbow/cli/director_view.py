@@ -151,7 +151,7 @@ def draw_simulation(found: Simulation) -> RenderableType:
     table.add_section()
     for region in found.regions:
         table.add_row("", *_forecast(region)[1:], style="dim")
-    unit = "clients" if found.by == "clients" else "addresses (nobody is connected)"
+    unit = "clients" if found.by == "clients" else "addresses (few clients are connected)"
     parts: list[RenderableType] = [table, f"{found.part:.1%} of all {unit} would be sent elsewhere"]
     parts += (f"[red]! {escape(problem)}[/]" for problem in found.problems)
     if not found.problems:

@@ -90,7 +90,7 @@ class Pages:
             return describe_outage(snapshot, demand, down, sizes)
         wanted = read_wish(query)
         outcome = weigh_order(snapshot, demand, facts.orders, wanted, facts.now_s)
-        return describe_outcome(snapshot, outcome, demand, [query["order"]], sizes)
+        return describe_outcome(snapshot, outcome, [query["order"]], sizes)
 
     def flows(self, snapshot: Snapshot, service: str) -> traffic.Flows:
         """Who goes where for a service."""

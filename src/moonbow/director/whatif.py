@@ -35,16 +35,19 @@ def describe_outage(
             raise Refused("target_unknown", f"there is no site or region {name!r} with doors", place="down")
     if not down:
         raise Refused("target_unknown", "name sites or regions, by comma", place="down")
-    return describe_outcome(snapshot, simulate.simulate(snapshot, demand, down=down), demand, down, sizes)
+    return describe_outcome(snapshot, simulate.simulate(snapshot, demand, down=down), down, sizes)
 
 
 def describe_outcome(
-    snapshot: Snapshot, outcome: Outcome, demand: Demand | None, down: Sequence[str], sizes: Sequence[int]
+    snapshot: Snapshot, outcome: Outcome, down: Sequence[str], sizes: Sequence[int]
 ) -> traffic.Simulation:
-    """An outcome for people and programs; `down` is what it is an outcome of."""
-    part = outcome.moved
-    if demand is None:
-        part = moved_addresses(snapshot.map, snapshot.plans["door"], outcome.after.plans["door"])
+    """An outcome for people and programs; `down` is what it is an outcome of.
+
+    A few clients say little about who goes where: parts are of addresses until the director itself foresees clients.
+    """
+    foreseen = snapshot.demand is not None
+    after = outcome.after._replace(demand=snapshot.demand)
+    part = outcome.moved if foreseen else moved_addresses(snapshot.map, snapshot.plans["door"], after.plans["door"])
     return traffic.Simulation(
         down=list(down),
         sites=[_forecast(found) for found in outcome.sites],
@@ -52,8 +55,8 @@ def describe_outcome(
         part=round(part, 6),
         over=[found.name for found in outcome.overloaded],
         problems=find_problems(snapshot, outcome),
-        by="addresses" if demand is None else "clients",
-        flows=trace_flows(outcome.after, sizes),
+        by="clients" if foreseen else "addresses",
+        flows=trace_flows(after, sizes),
     )
 
 

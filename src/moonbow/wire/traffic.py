@@ -246,7 +246,7 @@ class Forecast(Value, frozen=True):
 class Simulation(Value, frozen=True):
     """What would be if these were down: nothing of it is applied.
 
-    `part` (0..1) of all clients, or while there are none of all addresses, would move; `problems` are why it should not
+    `part` (0..1) of all clients, or while there are few of all addresses, would move; `problems` are why it should not
     be done, in words; `over` the sites that would carry more than they can, and more than now.
     """
 

@@ -113,6 +113,7 @@ export interface Me {
   company_name: string;
   region_title: string;
   served_by: Served;
+  operator: boolean;
 }
 
 export interface People {

@@ -83,7 +83,8 @@ export const bootstrap = () => ask("/v1/bootstrap") as Promise<Bootstrap>;
 export class Api {
   constructor(private readonly token: (fresh: boolean) => Promise<string>) {}
 
-  private async ask(path: string, request: Request = {}): Promise<unknown> {
+  /** Asks as this person. */
+  async ask(path: string, request: Request = {}): Promise<unknown> {
     try {
       return await ask(path, { ...request, token: await this.token(false) });
     } catch (error) {

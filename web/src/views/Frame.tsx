@@ -3,6 +3,7 @@ import { lazy, Suspense, useCallback, useEffect, useState } from "react";
 
 import type { Person } from "../core/wire";
 import { Announcer } from "./Announcer";
+import { Opening } from "./App";
 import { Banner } from "./Banner";
 import { goTo, useClient, useCore, useNarrow, useRoute, useWide } from "./hooks";
 import { RoomPage } from "./RoomPage";
@@ -12,6 +13,7 @@ import { Welcome } from "./Welcome";
 import { neighbour } from "./order";
 
 const NewRoom = lazy(() => import("./NewRoom"));
+const Operator = lazy(() => import("./operator/Operator"));
 
 export type Dialog = "switcher" | "room" | null;
 
@@ -30,7 +32,8 @@ export function Frame({ me }: { me: Person }) {
   useKeys(useCallback((next: Dialog) => setDialog(next), []));
 
   const away = useCore((state) => state.ready && state.link.phase !== "live");
-  const list = !narrow || room === null;
+  const operating = route.at === "operator";
+  const list = !narrow || (room === null && !operating);
   return (
     <div className="frame" data-narrow={narrow || undefined} data-away={away || undefined}>
       <a className="skip" href="#messages" onClick={(event) => jump(event, ".timeline")}>Skip to the messages</a>
@@ -38,7 +41,9 @@ export function Frame({ me }: { me: Person }) {
       {list && <Sidebar me={me} open={room} narrow={narrow} onDialog={setDialog} />}
       <div className="stage">
         <Banner />
-        {room !== null ? (
+        {operating ? (
+          <Suspense fallback={<Opening />}><Operator narrow={narrow} /></Suspense>
+        ) : room !== null ? (
           <RoomPage key={room} room={room} me={me} narrow={narrow} wide={wide} members={members} onMembers={setMembers} />
         ) : (
           !narrow && <Welcome me={me} onDialog={setDialog} />

@@ -1,10 +1,11 @@
 /** Oneself: presence, status, colours, and the way out. */
 import { Button, Menu, Modal, TextInput, UnstyledButton, useMantineColorScheme } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { type SyntheticEvent, useState } from "react";
 
 import type { Person, WishedState } from "../core/wire";
 import { Avatar, PresenceText } from "./Avatar";
-import { useClient, useCore } from "./hooks";
+import { OPERATOR, useClient, useCore } from "./hooks";
 import { useToast } from "./Toast";
 import { PRESENCE_WORDS } from "./words";
 
@@ -17,6 +18,7 @@ export function MeMenu({ me }: { me: Person }) {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const presence = useCore((state) => state.presence.get(me.id));
   const [status, setStatus] = useState(false);
+  const { data } = useQuery({ queryKey: ["me"], queryFn: client.api.me, staleTime: Infinity });
 
   const wish = (state: WishedState, text: string) => attempt("Your presence was not changed", () => client.api.setPresence(state, text));
   const wished = (): WishedState => WISHES.find((state) => state === presence?.state) ?? "online";
@@ -50,6 +52,12 @@ export function MeMenu({ me }: { me: Person }) {
               {{ auto: "As the device", light: "Light", dark: "Dark" }[scheme]}
             </Menu.Item>
           ))}
+          {data?.operator === true && (
+            <>
+              <Menu.Label>Operators</Menu.Label>
+              <Menu.Item component="a" href={OPERATOR}>Where traffic goes</Menu.Item>
+            </>
+          )}
           <Menu.Divider />
           <Menu.Item onClick={() => void attempt("You are not signed out", () => client.signOut(false))}>Sign out</Menu.Item>
           <Menu.Item onClick={() => void attempt("You are not signed out everywhere", () => client.signOut(true))}>Sign out everywhere</Menu.Item>

@@ -21,20 +21,22 @@ export function useCore<T>(select: (state: State) => T): T {
   return useSyncExternalStore(client.subscribe, () => select(client.state));
 }
 
-export type Route = { at: "home" } | { at: "room"; room: string };
+export type Route = { at: "home" } | { at: "operator" } | { at: "room"; room: string };
 
 function subscribeHash(listener: () => void): () => void {
   window.addEventListener("hashchange", listener);
   return () => window.removeEventListener("hashchange", listener);
 }
 
-/** The room that the address names. */
+/** The page or the room that the address names. */
 export function useRoute(): Route {
   const hash = useSyncExternalStore(subscribeHash, () => location.hash);
+  if (hash === OPERATOR) return { at: "operator" };
   const room = /^#\/rooms\/([A-Za-z0-9_]+)$/.exec(hash)?.[1];
   return room === undefined ? { at: "home" } : { at: "room", room };
 }
 
+export const OPERATOR = "#/operator";
 export const addressOf = (room: string) => `#/rooms/${room}`;
 
 export function goTo(room: string | null): void {
