@@ -177,17 +177,14 @@ def service_kinds(snapshot: Snapshot, service: str) -> list[int]:
 def _apex(
     world: World, zone: bytes, servers: Servers, changed_at_s: float, renderer: Renderer
 ) -> list[tuple[int, int, tuple[bytes, ...]]]:
-    """SOA and NS; no public authority may certify names of a world that has its own; the key, also for the parent."""
+    """SOA and NS; no public authority may certify names of a world that has its own; the key."""
     found = [
         (codec.SOA, ZONE_TTL_S, (soa_data(zone, servers, changed_at_s),)),
         (codec.NS, ZONE_TTL_S, tuple(name_wire(f"{label}.{world.domain}") for label in servers)),
         (codec.CAA, ZONE_TTL_S, (b"\x00\x05issue;", f"\0\5iodefmailto:hostmaster@{world.domain}".encode())),
     ]
     if renderer.signer is not None:
-        key = renderer.signer.key
-        found.append((codec.DNSKEY, ZONE_TTL_S, (key.dnskey,)))
-        found.append((codec.CDNSKEY, ZONE_TTL_S, (key.dnskey,)))
-        found.append((codec.CDS, ZONE_TTL_S, (key.ds(zone),)))
+        found.append((codec.DNSKEY, ZONE_TTL_S, (renderer.signer.key.dnskey,)))
     return found
 
 
