@@ -60,10 +60,9 @@ def spill_over(
 ) -> Spill:
     """What moves off the plan; nothing while all is well.  `options` gives a bucket's usable groups, best first."""
     loads = expected_loads(plan, demand)
-    hot = {name for name, load in loads.items() if load > limits.high * demand.capacities[name]}
-    if not hot and not before.moved:
+    if not before.moved and all(load <= limits.high * demand.capacities[name] for name, load in loads.items()):
         return Spill({}, loads, before.stepped_at_s)
-    return _Settling(plan, options, demand, before, now_s, limits, loads, hot).run()
+    return _Settling(plan, options, demand, before, now_s, limits, loads).run()
 
 
 def pool_for(plan: Plan, cell: int, site: str) -> Pool:
@@ -73,7 +72,7 @@ def pool_for(plan: Plan, cell: int, site: str) -> Pool:
 
 
 class _Settling:
-    """Where the cells concerned are, and the moves from there.
+    """Where all cells with clients are, and the moves from there.
 
     `cells` are in the order in which they leave: strangers, then natives, high slices first.
     """
@@ -87,20 +86,19 @@ class _Settling:
         now_s: float,
         limits: Limits,
         loads: dict[str, float],
-        hot: set[str],
     ) -> None:
         self.plan, self.demand, self.before, self.limits, self.loads = plan, demand, before, limits, loads
         self.now_s = now_s
         self.allowance = limits.slices_max if now_s >= before.stepped_at_s + limits.step_s else 0
         self.stepped: Counter[tuple[str, ...]] = Counter()
-        concerned = self._concerned(hot)
+        concerned = [cell for cell, clients in enumerate(demand.cells) if clients]
         self.home = {cell: plan.pools[plan.cells[cell]].sites for cell in concerned}
         self.strangers = {cell for cell in concerned if plan.pools[plan.cells[cell]].degraded}
         self.cells = sorted(concerned, key=lambda cell: (cell not in self.strangers, -(cell % SLICES), -cell))
         self.options = {bucket: options(bucket) for bucket in {cell // SLICES for cell in self.cells}}
         self.at = dict(self.home)
         for cell, name in before.moved.items():
-            if cell in self.at and self.demand.cells[cell] and name in self.names(cell):
+            if cell in self.at and name in self.names(cell):
                 self.put(cell, (name,))
 
     def run(self) -> Spill:
@@ -113,15 +111,6 @@ class _Settling:
             pass
         found = {cell: sites[0] for cell, sites in self.at.items() if sites != self.home[cell]}
         return Spill(found, self.loads, self.now_s if self.stepped else self.before.stepped_at_s)
-
-    def _concerned(self, hot: set[str]) -> list[int]:
-        """All cells of buckets that touch a hot site or have moved cells."""
-        buckets = {cell // SLICES for cell in self.before.moved if cell < len(self.plan.cells)}
-        hot_pools = {number for number, pool in enumerate(self.plan.pools) if not hot.isdisjoint(pool.sites)}
-        for bucket in range(len(self.plan.cells) // SLICES):
-            if not hot_pools.isdisjoint(self.plan.cells[SLICES * bucket : SLICES * bucket + SLICES]):
-                buckets.add(bucket)
-        return [SLICES * bucket + number for bucket in buckets for number in range(SLICES)]
 
     def relieve(self) -> bool:
         """Whether anything moved off sites beyond capacity: to where it is comfortable, else to where it just fits."""
@@ -186,8 +175,8 @@ class _Settling:
         return True
 
     def on(self, name: str) -> list[int]:
-        """The cells with any clients that a site has, in the order in which they leave."""
-        return [cell for cell in self.cells if name in self.at[cell] and self.demand.cells[cell]]
+        """The cells that a site has, in the order in which they leave."""
+        return [cell for cell in self.cells if name in self.at[cell]]
 
     def names(self, cell: int) -> list[str]:
         return [name for group in self.options[cell // SLICES] for name in group.sites]
