@@ -54,7 +54,9 @@ def test_who_asks_too_much_gets_the_rate_and_every_second_short_reply(responder:
     desk.tick(NOW + 2)
     desk.tick(NOW + 3)
     assert addresses_in(ask(desk, packet))
-    assert desk.collect().limited == {"slipped": 10 + 1, "dropped": 10 + 1} or desk.collect().limited["dropped"] >= 10
+    limited = desk.collect().limited
+    assert limited["dropped"] >= 10
+    assert abs(limited["dropped"] - limited["slipped"]) <= 1
 
 
 def test_six_is_limited_by_56(responder: Responder) -> None:

@@ -116,18 +116,23 @@ def test_workers_outlive_their_director_and_are_taken_over(laptop: World, ranges
     director = subprocess.Popen(args, stderr=subprocess.DEVNULL)
     folder = tmp_path / "world" / "director"
     try:
-        eventually(lambda: (folder / "worker-1.prom").exists() and (folder / "worker-0.prom").exists(), within_s=15)
+        eventually(
+            lambda: (folder / "feed-127.0.0.1-1.prom").exists() and (folder / "feed-127.0.0.1-0.prom").exists(),
+            within_s=15,
+        )
         eventually(lambda: answer(port) == {"127.110.1.11", "127.110.1.12"}, within_s=10)
     finally:
         director.kill()
         director.wait(5)
-    eventually(lambda: 'state_stale{worker="0"} 1' in (folder / "worker-0.prom").read_text(), within_s=10)
+    eventually(
+        lambda: 'worker_state_stale{worker="0"} 1' in (folder / "feed-127.0.0.1-0.prom").read_text(), within_s=10
+    )
     assert answer(port) == {"127.110.1.11", "127.110.1.12"}, "the last good answers stand"
     snapshot = paris_down(well(laptop, ranges))
     with served(tmp_path, snapshot, port=port, workers=2) as running:
         eventually(lambda: len(running.answers.pids) == 2, within_s=10)
         eventually(lambda: answer(port) == {"127.110.2.11", "127.110.2.12"})
-        eventually(lambda: 'state_stale{worker="0"} 0' in (folder / "worker-0.prom").read_text())
+        eventually(lambda: 'worker_state_stale{worker="0"} 0' in (folder / "feed-127.0.0.1-0.prom").read_text())
         assert running.answers.counts().restarts == 0, "nobody had to be started"
         pids = list(running.answers.pids.values())
     for pid in pids:

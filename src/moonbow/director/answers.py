@@ -22,14 +22,13 @@ from .snapshot import Snapshot
 from .zone import Servers
 
 SECRETS = Path("world") / "director"  # below the state folder
-SOCKET = "feed.sock"
 LAST_GOOD_S = 6 * 3_600.0  # how long workers go on without a director
 
 
 class Answers:
     """The name server of a director.  `serve` changes all answers at once; `bind` before `open`.
 
-    With `workers` the work is shared by that many processes, each with a part of the rate limit.
+    With `workers` (usually those of the world file) that many processes share the work, each with a part of the rate.
     """
 
     def __init__(
@@ -42,10 +41,10 @@ class Answers:
         *,
         servers: Servers | None = None,
         rates: Rates | None = None,
-        workers: int = 0,
+        workers: int | None = None,
         last_good_s: float = LAST_GOOD_S,
     ) -> None:
-        rates = rates or Rates()
+        rates, workers = rates or Rates(), world.dns.workers if workers is None else workers
         folder = state / SECRETS
         secrets = keep_secrets(folder, world.domain)
         self._serving: Workers | KnotServing | _Here
@@ -54,7 +53,8 @@ class Answers:
         elif workers:
             each = -(-rates.per_s // workers)
             setup = Setup(tuple(addresses), port, each, rates.slip, dict(servers or {}), last_good_s)
-            self._serving = Workers(folder / SOCKET, setup, workers, snapshot)
+            socket = folder / f"feed-{addresses[0].replace(':', '-')}.sock"
+            self._serving = Workers(socket, setup, workers, snapshot)
         else:
             printer = Printer(world, secrets.key, servers)
             self._serving = _Here(printer, Jar(secrets.cookie_root, time.time()), rates, addresses, port, snapshot)

@@ -1,7 +1,7 @@
 """`python -m moonbow.director.worker`: one process that answers DNS with what its director last told it.
 
 UDP has the main thread to itself; TCP, the director's words and the report have another.  When the director is gone the
-worker goes on with the last good snapshot, says how old that is (log, and `worker-<n>.prom` beside the socket), makes
+worker goes on with the last good snapshot, says how old that is (log, and a `.prom` file beside the socket), makes
 new signatures in time, and looks for a director until `last_good_s` is over.
 """
 
@@ -210,12 +210,12 @@ class Worker:
         label = f'{{worker="{self._number}"}}'
         number = self._snapshot.number if self._snapshot else -1
         text = (
-            f"moonbow_director_state_age_seconds{label} {age_s:.1f}\n"
-            f"moonbow_director_state_stale{label} {int(age_s > ALARM_S)}\n"
+            f"moonbow_director_worker_state_age_seconds{label} {age_s:.1f}\n"
+            f"moonbow_director_worker_state_stale{label} {int(age_s > ALARM_S)}\n"
             f"moonbow_director_worker_snapshot{label} {number}\n"
         )
-        path = self._socket.with_name(f"worker-{self._number}.prom")
-        part = path.with_suffix(".part")
+        path = self._socket.with_name(f"{self._socket.stem}-{self._number}.prom")
+        part = path.with_name(f"{path.name}.part")
         with contextlib.suppress(OSError):  # a full disk is no reason to stop answering
             part.write_text(text)
             part.replace(path)

@@ -73,9 +73,13 @@ class Geo(Struct, frozen=True, omit_defaults=True):
 
 
 class Dns(Struct, frozen=True, omit_defaults=True):
-    """Who answers DNS at a primary site: its director itself, or a Knot DNS that its director drives."""
+    """Who answers DNS at a primary site: its director itself, or a Knot DNS that its director drives.
+
+    `workers`: embedded, that many processes answer instead of the director's own, one for each core to use; 0: none.
+    """
 
     engine: Literal["embedded", "knot"] = "embedded"
+    workers: int = 0
 
 
 class Balancing(Struct, frozen=True):

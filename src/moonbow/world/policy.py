@@ -126,6 +126,8 @@ def _problems(world: World) -> Iterator[str]:
         yield f"director.probe_interval_ms: {world.director.probe_interval_ms} is not in 250..1000"
     if not 1 <= world.director.hold_max_s <= 3600:
         yield f"director.hold_max_s: {world.director.hold_max_s} is not in 1..3600"
+    if not 0 <= world.dns.workers <= 64:
+        yield f"dns.workers: {world.dns.workers} is not in 0..64"
     if not 1 <= world.company.people_max <= 50:
         yield f"company.people_max: {world.company.people_max} is not in 1..50"
     if len(world.operators) > OPERATORS_MAX:
