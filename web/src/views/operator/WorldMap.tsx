@@ -31,15 +31,18 @@ export function WorldMap({ sites, flows, down, supposed, label }: Props) {
   const projection = useMemo(() => geoEqualEarth().fitExtent([[6, 6], [Math.max(width, 100) - 6, Math.max(height, 50) - 6]], FRAME), [width, height]);
   const ground = useMemo(() => (LAND === null ? "" : (geoPath(projection)(LAND) ?? "")), [projection]);
   const arrows = useMemo(() => draw(flows, sites, projection), [flows, sites, projection]);
-  const marks = useMemo(() => place(sites, projection, width), [sites, projection, width]);
+  const marks = useMemo(() => {
+    const troubled = ({ site }: Mark) => down.has(site.site) || !site.healthy; // drawn last, so that nothing covers them
+    return place(sites, projection, width).sort((a, b) => Number(troubled(a)) - Number(troubled(b)));
+  }, [sites, projection, width, down]);
   return (
     <div ref={ref} className="world" data-supposed={supposed || undefined} style={{ aspectRatio: `${1 / RATIO}` }}>
       {width > 0 && (
         <svg width={width} height={height} role="img" aria-label={label}>
           <path className="world-land" d={ground} />
           {arrows.map((arrow) => (
-            <g key={arrow.key} data-tone={arrow.tone} className="world-flow" data-degraded={arrow.degraded || undefined}>
-              <path d={arrow.path} strokeWidth={arrow.width} />
+            <g key={arrow.key} data-tone={arrow.tone} className="world-flow" data-dashed={supposed || arrow.degraded || undefined}>
+              <path d={arrow.path} strokeWidth={arrow.width} strokeDasharray={supposed || arrow.degraded ? `${2 + arrow.width * 0.8} ${3 + arrow.width * 0.6}` : undefined} />
               <circle cx={arrow.from[0]} cy={arrow.from[1]} r={Math.max(1.5, arrow.width / 2)} />
               <title>{arrow.title}</title>
             </g>
