@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -124,12 +125,21 @@ def test_nothing_moves_that_need_not(case: Case) -> None:
     moved = step(case, NOTHING, 0.0).moved
     if max(full.values()) <= USUAL.high:
         assert not moved
-    homes = {tuple(sorted(placed(case, NOTHING, cell))) for cell in moved}
-    for home in homes:
-        assert any(full[name] > USUAL.high for name in home), "only cells of a site that is too full"
+    if max(full.values()) <= 1.0:
+        for cell in moved:
+            assert any(full[name] > USUAL.high for name in placed(case, NOTHING, cell)), (
+                "only from where it is too full"
+            )
+        assert all(after <= max(USUAL.low, full[name]) + 1e-6 for name, after in fills(case, moved).items()), (
+            "comfortable"
+        )
     if max(full.values()) <= 1.0 and not any(case.lost):
         assert len(moved) <= USUAL.slices_max * len(case.plan.pools), "by choice only a few at a time"
     assert step(case, NOTHING, 0.0) == step(case, NOTHING, 0.0), "always the same"
+
+
+def fills(case: Case, moved: Mapping[int, str]) -> dict[str, float]:
+    return {name: load / case.demand.capacities[name] for name, load in loads_of(case, Spill(moved)).items()}
 
 
 def small(load: float, lost: bool = False) -> Case:
@@ -150,6 +160,21 @@ def test_a_step_moves_two_slices_and_the_next_two_wait() -> None:
     assert not step(calm, waiting, 11.0).moved
     between = small(85.0)
     assert step(between, one, 11.0).moved == one.moved, "between the watermarks all stays as it was"
+
+
+def test_no_more_than_two_slices_move_by_choice_however_small_they_are() -> None:
+    case = small(0.0)._replace(demand=Demand((8.0,) * 12 + (1.0,) * 4, dict.fromkeys(SITES, 100.0)))
+    one = step(case, NOTHING, 0.0)
+    assert one.moved == {14: "b1", 15: "b1"}
+    two = step(case, one, 10.0)
+    assert two.moved == {12: "b1", 13: "b1", 14: "b1", 15: "b1"}
+
+
+def test_pain_is_shared_when_there_is_no_room_at_all() -> None:
+    """Strangers spread over all that they may use."""
+    found = step(small(600.0, lost=True), NOTHING, 0.0)
+    assert max(found.loads.values()) <= 250.0
+    assert min(found.loads[name] for name in ("a1", "b1", "c1")) >= 150.0
 
 
 def test_beyond_capacity_all_that_must_goes_at_once_and_over_several_sites() -> None:
