@@ -39,14 +39,17 @@ class Knowledge:
         remembered = {name: age_health(site) for name, site in memory.health.items()} if memory else {}
         self.judged = nothing_judged(unknown_health(world) | remembered)
         self._number = 0
+        self._present, self._watched = frozenset[str](), frozenset[str]()
         self._lately: deque[tuple[float, Judged]] = deque([(0.0, self.judged)])
 
     def watched(self, now_s: float) -> frozenset[str]:
-        """The sites that this director asks: its own, and those that it watches among the directors it hears."""
+        """The sites that this director watches among those heard; its own is one of them only while nobody else is."""
         present, world = self.present(now_s), self.world
-        names = (ref.site.name for ref in world.sites() if ref.site.kind != "witness")
-        found = (name for name in names if self.me in watchers_of(world, name, present))
-        return frozenset((self.me, *(name for name in found if self._is_near(name))))
+        if present != self._present:
+            names = (ref.site.name for ref in world.sites() if ref.site.kind != "witness")
+            found = (name for name in names if self._is_near(name) and self.me in watchers_of(world, name, present))
+            self._present, self._watched = present, frozenset(found)
+        return self._watched
 
     def _is_near(self, site: str) -> bool:
         """Whether a site is of our plane: directors do not even ask the doors of the others."""
@@ -54,8 +57,8 @@ class Knowledge:
         return home == other or not (self.world.regions[home].sealed or self.world.regions[other].sealed)
 
     def watch(self, sites: frozenset[str]) -> None:
-        """From now on look at these sites; what was seen of others is dropped."""
-        counts = {name: self.world.site(name).site.doors for name in sites}
+        """From now on look at these sites and our own; what was seen of others is dropped."""
+        counts = {name: self.world.site(name).site.doors for name in sites | {self.me}}
         self.own = {name: self.own.get(name, (DoorHealth(),) * count) for name, count in counts.items()}
 
     def look(self, site: str, door: int, passed: bool, why: str, now_s: float) -> bool:

@@ -11,10 +11,11 @@ import gc
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from moonbow.base.clock import to_next_beat
+from moonbow.wire.traffic import NewOrder
 from moonbow.wire.views import SiteVerdict, SiteView, Verdicts
 from moonbow.world import Ports, SiteRef, World, door_address, plane_of, site_address
 
@@ -42,6 +43,7 @@ from .snapshot import Snapshot, take_snapshot
 from .spill import NOTHING
 from .standing import Standing, describe_standing, render_standing
 
+SELDOM = 4  # intervals between two looks at doors that others watch
 LOOK_S = 0.25  # between two looks at files and at the clock
 MEASURE_S = 1.0  # between two looks into the own site
 FORECAST_S = 5.0  # between two looks at load
@@ -78,11 +80,12 @@ class Director:
         self._trust = Trust(state / "pki" / "ca.crt")
         self._probing = probing or Probing(world.director.probe_interval_ms / 1000)
         self._probes: Counter[tuple[str, bool]] = Counter()
-        self._watching: dict[str, list[asyncio.Task[None]]] = {}
+        self._watching: dict[tuple[str, Probing], list[asyncio.Task[None]]] = {}
         self._looked = asyncio.Event()
         self._thinking: asyncio.Handle | None = None
         self._news = self._decide_anew = False
         self._serving = self._live = False
+        self._began_s = 0.0
         self._spill = NOTHING
         self._snapshot = self._take()
         plane = plane_of(world, ref.region)
@@ -90,7 +93,8 @@ class Director:
         self.names = Answers(world, state, [self._home], Ports.DNS, self._snapshot, servers=servers)
         self._pages = Pages()
         folder = state / "sites" / ref.site.name / "director"
-        book = OrderBook(Launcher(state), folder, lambda wanted: judge_order(self._facts(), wanted))
+        self._supposing = asyncio.Lock()
+        book = OrderBook(Launcher(state), folder, self._judge_order)
         self.pages = HttpServer(self._home, Ports.DIRECTOR, self._serve, book.act)
         self._site = OwnSite(world, ref, state, probers=1 + WATCHERS_MAX)
         others = tuple(peer for peer in plane if peer.site.name != ref.site.name)
@@ -107,6 +111,7 @@ class Director:
             stack.callback(self._site.close)
             self.names.bind()
             await self.pages.open()
+            self._began_s = time.monotonic()
             async with asyncio.TaskGroup() as tasks:
                 self._watch_doors(tasks)
                 tasks.create_task(self.peers.run())
@@ -141,21 +146,27 @@ class Director:
     # -- what is observed ------------------------------------------------------------------------------------------
 
     def _watch_doors(self, tasks: asyncio.TaskGroup) -> None:
-        """One task for each door that is ours to watch; those of other directors that fell silent among them."""
-        wanted = self.knowledge.watched(self._now())
-        if wanted == self._watching.keys():
-            return
-        for name in self._watching.keys() - wanted:
-            for task in self._watching.pop(name):
-                task.cancel()
-        self.knowledge.watch(wanted)
-        for name in wanted - self._watching.keys():
-            ref = self.world.site(name)
-            self._watching[name] = [tasks.create_task(self._probe(ref, no).run()) for no in range(ref.site.doors)]
+        """One task for each door that is ours to watch; those of directors that fell silent among them.
 
-    def _probe(self, ref: SiteRef, number: int) -> Probe:
+        The own site's doors are looked at seldom while others watch them: no look of ours counts then.
+        """
+        watched, own = self.knowledge.watched(self._now()), self.ref.site.name
+        wanted = dict.fromkeys(watched, self._probing)
+        wanted.setdefault(own, self._probing._replace(interval_s=self._probing.interval_s * SELDOM))
+        if wanted.items() == self._watching.keys():
+            return
+        for stale in self._watching.keys() - wanted.items():
+            for task in self._watching.pop(stale):
+                task.cancel()
+        self.knowledge.watch(watched)
+        for name, probing in wanted.items() - self._watching.keys():
+            ref = self.world.site(name)
+            probes = [self._probe(ref, number, probing) for number in range(ref.site.doors)]
+            self._watching[name, probing] = [tasks.create_task(probe.run()) for probe in probes]
+
+    def _probe(self, ref: SiteRef, number: int, probing: Probing) -> Probe:
         target = Target(door_address(self.world, ref, number), Ports.DOOR, self.world.domain, self._home)
-        return Probe(target, self._trust, self._probing, self._reporter(ref.site.name, number))
+        return Probe(target, self._trust, probing, self._reporter(ref.site.name, number))
 
     def _reporter(self, site: str, number: int) -> Callable[[bool, str], None]:
         def report(passed: bool, why: str) -> None:
@@ -245,6 +256,8 @@ class Director:
         if self._news:
             self._news = False
             self.peers.push()
+        if not self._looked.is_set() and time.monotonic() < self._began_s + FIRST_LOOK_S:
+            return  # the first looks at some doors say nothing of all of them
         changed = self.knowledge.judge(self._now())
         self._live = self._live or (self.knowledge.has_looked() and not self.knowledge.judged.frozen)
         if changed or self._decide_anew:
@@ -294,7 +307,7 @@ class Director:
         """What this director thinks of its own knowledge."""
         return describe_standing(self.knowledge, self._snapshot, self._now(), self.age_s(), tuple(self.changes))
 
-    def _serve(self, path: str, query: dict[str, str]) -> Page:
+    def _serve(self, path: str, query: dict[str, str]) -> Page | Awaitable[Page]:
         if path == "/healthz":
             return Page(200, "text/plain", b"ok\n") if self._serving else Page(503, "text/plain", b"starting\n")
         if path == "/standing":
@@ -304,7 +317,18 @@ class Director:
             stale |= {"database": bool(self._database.trouble), "record": bool(self._record.trouble)}
             page = render_metrics(self._snapshot, self.names.counts(), self._probes, stale)
             return Page(200, "text/plain; version=0.0.4", page + render_standing(self.standing(), self.peers.counts))
+        if path == "/simulate":
+            return self._suppose(path, query)
         return Page(*self._pages.answer(self._facts(), path, query))
+
+    async def _suppose(self, path: str, query: dict[str, str]) -> Page:
+        """What if; it may take a second, so it is done beside the loop, one at a time."""
+        async with self._supposing:
+            return Page(*await asyncio.to_thread(self._pages.answer, self._facts(), path, query))
+
+    async def _judge_order(self, wanted: NewOrder) -> None:
+        async with self._supposing:
+            await asyncio.to_thread(judge_order, self._facts(), wanted)
 
     def _facts(self) -> Facts:
         return Facts(self._snapshot, self.standing(), self._orders.value, time.time(), self.forecast.asked)

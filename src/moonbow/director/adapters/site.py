@@ -26,7 +26,7 @@ ANSWERS_MIN = 20  # fewer answers in that time say nothing of errors
 MEMBERS_S = 10.0  # between two looks for new processes of the site
 _NAMES = ("downstream_cx_active", "downstream_rq_completed", "downstream_rq_5xx")
 _STATS = (
-    br"GET /stats?filter=^http\.door\.downstream_(cx_active|rq_completed|rq_5xx)$ HTTP/1.1"
+    rb"GET /stats?usedonly&filter=^http\.door\.downstream_(cx_active|rq_completed|rq_5xx)$ HTTP/1.1"
     b"\r\nhost: envoy\r\n\r\n"
 )
 _HEALTH = b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n"
