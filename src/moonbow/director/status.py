@@ -8,6 +8,7 @@ from moonbow.wire import traffic
 from moonbow.wire.traffic import DirectorStatus, DoorStatus, History, SiteLoad, SiteStatus
 from moonbow.world import Ports, SiteRef, door_address
 
+from .model import SLICES
 from .orders import Order, Orders, in_force
 from .snapshot import Snapshot, stamp
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def describe(snapshot: Snapshot, standing: Standing | None = None, orders: Orders | None = None) -> DirectorStatus:
     """All sites with doors, and what speaks for and against the director's word.  Without `standing` it is live."""
+    plan = snapshot.plans["door"]
     return DirectorStatus(
         world=snapshot.world.name,
         domain=snapshot.world.domain,
@@ -30,7 +32,7 @@ def describe(snapshot: Snapshot, standing: Standing | None = None, orders: Order
         frozen=snapshot.frozen or (standing.why if standing and standing.frozen else ""),
         age_s=standing.age_s if standing else 0.0,
         silent=list(standing.silent) if standing else [],
-        degraded=sum(decision.degraded for decision in snapshot.decisions),
+        degraded=len({at // SLICES for at, number in enumerate(plan.cells) if plan.pools[number].degraded}),
         spilled=len(snapshot.spill.moved),
         orders=len(orders.orders) if orders else 0,
     )

@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server for the director's own pages, bounded in connections, sizes and time.
 
-GET is answered at once; what else is allowed may take its time, and the connection waits for it.
+What takes its time is awaited, and its connection waits with it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Page(NamedTuple):
     body: bytes
 
 
-Serve = Callable[[str, dict[str, str]], Page]  # (path, query) -> page; must not fail
+Serve = Callable[[str, dict[str, str]], Page | Awaitable[Page]]  # (path, query) -> page; must not fail
 Act = Callable[[str, str, bytes, str], Awaitable[Page]]  # (method, path, body, authorization); must not fail
 
 
@@ -128,11 +128,14 @@ class _Talk(asyncio.Protocol):
         except ValueError:
             self._reply(Page(400, "text/plain", b"not a URL\n"), keep)
             return
-        if method == "GET" or act is None:
-            self._reply(self._server.serve(parts.path, query), keep)
-        else:
+        work = self._server.serve(parts.path, query) if method == "GET" or act is None else None
+        if isinstance(work, Page):
+            self._reply(work, keep)
+            return
+        if work is None and act is not None:
             work = act(method, parts.path, body, key)
-            self._acting = asyncio.get_running_loop().create_task(self._act(work, keep))
+        assert work is not None
+        self._acting = asyncio.get_running_loop().create_task(self._act(work, keep))
 
     async def _act(self, work: Awaitable[Page], keep: bool) -> None:
         if self._idle is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from moonbow.director.pages import refusal
 from moonbow.director.status import describe_order
 from moonbow.wire.traffic import NewOrder, OrderGiven
 
-Judge = Callable[[NewOrder], None]  # `Refused` if the order would do harm
+Judge = Callable[[NewOrder], Awaitable[None]]  # `Refused` if the order would do harm
 
 _decode = msgspec.json.Decoder(NewOrder).decode
 
@@ -58,7 +58,7 @@ class OrderBook:
             words, _, place = str(error).partition(" - at `")
             raise Refused("order_invalid", words, place=place.rstrip("`") or "$") from error
         if not wanted.force:
-            self._judge(wanted)
+            await self._judge(wanted)
         request = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name != "force"}
         return await self._ask("order", request)
 
