@@ -340,3 +340,15 @@ def test_spill_over_shows_in_the_plan_with_its_reason(planet: World, ranges: Ran
     assert "paris would be too full; marseille has room for this slice" in reasons
     assert all(load <= 100.0 for load in full.spill.loads.values())
     assert full.plans["media"] == calm.plans["media"]
+
+
+def test_heirs_of_unequal_weight_keep_what_they_inherited(planet: World) -> None:
+    """Four sites side by side: whoever leaves next, after the first has, the others keep all that they have."""
+    wishes = Overrides(weights={"paris": 100, "marseille": 70, "johannesburg": 40, "manama": 20})
+    for first in wishes.weights:
+        before = split(planet, "emea", SIDE_BY_SIDE, wishes, frozenset({first}))
+        assert len({pool.sites for pool in before}) > 1
+        for second in wishes.weights.keys() - {first}:
+            after = split(planet, "emea", SIDE_BY_SIDE, wishes, frozenset({first, second}))
+            kept = [now.sites == was.sites for was, now in zip(before, after, strict=True) if was.sites != (second,)]
+            assert all(kept)
