@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from moonbow.world import World
 
-from .algebra import UNFIT, doors_of, judge_door, judge_site
+from .algebra import UNFIT, doors_of, judge_site
 from .model import SLICES, Bucket, Decision, Group, Overrides, Pool, SiteHealth, Skipped, Verdict
 from .slices import claim, deal, inherit
 
@@ -25,7 +25,6 @@ __all__ = [
     "decide",
     "doors_of",
     "groups_for",
-    "judge_door",
     "judge_sites",
     "rank_usable",
     "strand_edges",

@@ -46,11 +46,6 @@ class Snapshot(NamedTuple):
     spill: Spill = NOTHING
     frozen: str = ""
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
-        """The decision for the first slice of each bucket."""
-        return tuple(_decide_cell(self, number, 0, "door") for number in range(len(self.map.buckets)))
-
 
 def unknown_health(world: World) -> dict[str, SiteHealth]:
     """The health of all sites before the first probe."""
