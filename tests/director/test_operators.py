@@ -143,6 +143,9 @@ def test_weights_and_canaries_move_slices(state: Path) -> None:
     eventually(lambda: "canary of 3/16" in cli(state, "status", "--once")[1])
     found = {site["site"]: site for site in told(state, "status")["status"]["sites"]}
     assert (found["frankfurt"]["weight"], found["tokyo"]["canary"]) == (25, 3)
+    said = cli(state, "history")[1]
+    assert "weight of frankfurt: 25, by " in said
+    assert ": release 7, until " in said
     for words in (("weights", "frankfurt"), ("weights", "paris=101"), ("canary", "mars", "2")):
         code, said = cli(state, *words)
         assert code == 2, said

@@ -48,5 +48,6 @@ def _wishes(before: Overrides, after: Overrides) -> Iterator[str]:
         was, now = getattr(before, kind), getattr(after, kind)
         for site in sorted({*was, *now}):
             if was.get(site) != now.get(site):
-                value = now.get(site)
-                yield f"{kind} of {site}: {'as before all orders' if value is None else value}"
+                value, what = now.get(site), f"{kind.removesuffix('s')} of {site}"
+                who = after.said.get(what, "the operator")
+                yield f"{what} ended" if value is None else f"{what}: {value}, by {who}"

@@ -124,7 +124,8 @@ class Overrides(NamedTuple):
 
     `drain` and `down` keep clients away, kindly or at once; `up` offers a site whatever probes say; `weights` are
     percent of what a site would be given by nearness (0..100, 100 where nothing is said); `canary` is how many of the
-    16 slices of its own region's networks a site is tried on; `said` is who wanted it and why.
+    16 slices of its own region's networks a site is tried on; `said` is who wanted it and why: of drain, down and up by
+    site, of the rest by words as in `weight of paris`.
     """
 
     drain: frozenset[str] = frozenset()

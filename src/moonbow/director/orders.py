@@ -142,6 +142,7 @@ def overrides_at(world: World, orders: Orders, now_s: float) -> Overrides:
             names[order.kind].update(dict.fromkeys(sites_of(world, order.target), order))
     known = frozenset(ref.site.name for ref in world.sites())
     said = {site: say(order) for kind in ("up", "drain", "down") for site, order in names[kind].items()}
+    tuned = {f"{kind} of {site}": say(order) for kind in HIGHEST for site, order in names[kind].items()}
     plain = {site for site in (*orders.drain, *orders.down) if site not in names["drain"] | names["down"]}
     return Overrides(
         drain=frozenset(names["drain"]) | known.intersection(orders.drain),
@@ -149,7 +150,7 @@ def overrides_at(world: World, orders: Orders, now_s: float) -> Overrides:
         up=frozenset(names["up"]),
         weights={site: order.value for site, order in names["weight"].items()},
         canary={site: order.value for site, order in names["canary"].items()},
-        said={site: words for site, words in said.items() if site not in plain},
+        said={site: words for site, words in said.items() if site not in plain} | tuned,
     )
 
 

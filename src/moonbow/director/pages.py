@@ -6,7 +6,7 @@ A refusal is a JSON object with a stable `code`, words, and the place of the fau
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,11 +19,9 @@ from .flows import Sizes, trace_flows
 from .model import SERVICES, Demand, Load
 from .orders import Orders
 from .snapshot import Snapshot, decide_address, explain_address, list_doors, spread_sites
+from .standing import Standing
 from .status import describe, describe_history, describe_orders
 from .whatif import describe_outage, describe_outcome, foresee, refuse_harm, weigh_order
-
-if TYPE_CHECKING:
-    from .standing import Standing
 
 NOT_FOUND = (
     "pages: /status /explain?address=&name= /flows?name= /simulate?down= /history /orders /doors?address= /metrics"
@@ -80,7 +78,8 @@ class Pages:
                 return explain_address(snapshot, read_address(query), query.get("region"), read_service(query))
             case "/doors":
                 return order_doors(snapshot, query.get("address", ""), query.get("region"))
-        raise Refused("not_found", NOT_FOUND, status=404)
+            case _:
+                raise Refused("not_found", NOT_FOUND, status=404)
 
     def simulate(self, facts: Facts, query: Query) -> traffic.Simulation:
         """What would follow from an outage (`down=`), or from an order (`order=`)."""

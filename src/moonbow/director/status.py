@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from moonbow.wire import traffic
 from moonbow.wire.traffic import DirectorStatus, DoorStatus, History, SiteLoad, SiteStatus
 from moonbow.world import Ports, SiteRef, door_address
@@ -11,9 +9,7 @@ from moonbow.world import Ports, SiteRef, door_address
 from .model import SLICES
 from .orders import Order, Orders, in_force
 from .snapshot import Snapshot, stamp
-
-if TYPE_CHECKING:
-    from .standing import Standing
+from .standing import Standing
 
 
 def describe(snapshot: Snapshot, standing: Standing | None = None, orders: Orders | None = None) -> DirectorStatus:
