@@ -95,9 +95,10 @@ def test_who_freezes_goes_back_to_what_was_judged_before_it_lost_sight() -> None
     see(knowledge, 10.0)
     for now_s in (10.0, 12.5):
         knowledge.judge(now_s)
-    see(knowledge, 12.7, frozenset({"paris", "frankfurt"}))
+    knowledge.hear("paris", says(LAPTOP, "paris", frozenset({"frankfurt"})), 9.7)
+    see(knowledge, 12.7, frozenset({"frankfurt"}))
     knowledge.judge(12.7)
-    assert not any(door.up for door in knowledge.judged.sites["paris"].doors)
+    assert not any(door.up for door in knowledge.judged.sites["frankfurt"].doors)
     see(knowledge, 13.2, frozenset({"paris", "frankfurt", "capetown", "singapore"}))
     knowledge.judge(13.2)
     assert knowledge.judged.frozen
@@ -106,6 +107,30 @@ def test_who_freezes_goes_back_to_what_was_judged_before_it_lost_sight() -> None
     knowledge.judge(20.0)
     assert not knowledge.judged.frozen
     assert not any(door.up for door in knowledge.judged.sites["frankfurt"].doors)
+
+
+def test_who_is_alone_waits_whether_everything_falls_silent() -> None:
+    knowledge = known(LAPTOP, "tokyo")
+    see(knowledge, 10.0)
+    knowledge.judge(10.0)
+    see(knowledge, 11.0, frozenset({"paris"}))
+    knowledge.judge(11.0)
+    assert all(door.up for door in knowledge.judged.sites["paris"].doors)
+    see(knowledge, 11.5, frozenset({"paris"}))
+    knowledge.judge(12.9)
+    assert all(door.up for door in knowledge.judged.sites["paris"].doors)
+    knowledge.judge(13.1)
+    assert not any(door.up for door in knowledge.judged.sites["paris"].doors), "only that one is gone"
+
+
+def test_who_hears_anybody_waits_for_nothing() -> None:
+    knowledge = known(LAPTOP, "tokyo")
+    see(knowledge, 10.0)
+    knowledge.judge(10.0)
+    knowledge.hear("frankfurt", says(LAPTOP, "frankfurt", frozenset({"paris"})), 10.5)
+    see(knowledge, 11.0, frozenset({"paris"}))
+    knowledge.judge(11.0)
+    assert not any(door.up for door in knowledge.judged.sites["paris"].doors)
 
 
 def test_a_view_of_doors_that_do_not_exist_is_not_taken() -> None:
@@ -217,10 +242,10 @@ def test_changes_are_told_in_words(ranges: Ranges) -> None:
     wish = Overrides(drain=frozenset({"tokyo"}), weights={"paris": 50}, said={"tokyo": "ada: disks"})
     told = changes_between(before, take_snapshot(LAPTOP, ranges, before.map, well, wish))
     assert "drain of tokyo by ada: disks" in told
-    assert "weights of paris: 50" in told
+    assert "weight of paris: 50, by the operator" in told
     back = changes_between(take_snapshot(LAPTOP, ranges, before.map, well, wish), before)
     assert "drain of tokyo ended" in back
-    assert "weights of paris: as before all orders" in back
+    assert "weight of paris ended" in back
 
 
 def test_while_all_clients_fit_anywhere_nothing_is_foreseen(ranges: Ranges) -> None:

@@ -2,7 +2,7 @@
 
 Laws: the own view is always fresh; a peer's view counts from when we heard it, on our clock; a view of doors that the
 world does not have is not taken; after a restart the remembered health is the judgement until something fresh is known;
-who freezes goes back to what was judged 2 s ago, for doors do not all fall silent at once.
+who is alone waits 2 s before it takes sites out, and who freezes goes back that far: doors do not fall silent at once.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Knowledge:
         remembered = {name: age_health(site) for name, site in memory.health.items()} if memory else {}
         self.judged = nothing_judged(unknown_health(world) | remembered)
         self._number = 0
+        self._out: set[str] = set()
+        self._losing_at_s = float("-inf")
         self._present, self._watched = frozenset[str](), frozenset[str]()
         self._lately: deque[tuple[float, Judged]] = deque([(0.0, self.judged)])
 
@@ -121,6 +123,8 @@ class Knowledge:
 
     def judge(self, now_s: float) -> bool:
         """Judge anew; whether the health of any site, or being frozen, changed by it."""
+        if self._is_losing_sight(now_s):
+            return False
         mine = View(self.me, now_s, self.own, self.load, self.trouble)
         views, before = (mine, *self.views.values()), self.judged
         after = judge_views(self.world, self.me, views, now_s, before, self.rules)
@@ -135,6 +139,15 @@ class Knowledge:
             if any(_flipped(old, new) for old, new in zip(before.sites[name].doors, site.doors, strict=True)):
                 self.flaps[name] = self.flaps.get(name, 0) + 1
         return before.frozen != after.frozen or _words(before.sites) != _words(after.sites)
+
+    def _is_losing_sight(self, now_s: float) -> bool:
+        """Whether nobody else is heard, and other sites began to fail so lately that all of them may yet."""
+        out = {name for name, doors in self.own.items() if name != self.me and all(door.up is False for door in doors)}
+        if not out <= self._out:
+            self._losing_at_s = now_s
+        self._out = out
+        is_alone = bool(self.peers) and len(self.present(now_s)) == 1
+        return is_alone and now_s - self._losing_at_s < BLINDED_S and len(out) < len(self.own.keys() - {self.me})
 
 
 def _fields(door: SeenDoor) -> tuple[bool | None, str, int, int, float, float]:
