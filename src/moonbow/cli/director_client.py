@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from moonbow.world import Ports, SiteRef, World, plane_of, site_address
 from .options import command, tell
 
 ASK_S = 2.0
+LOOK_S = 0.25
 PAGE_BYTES_MAX = 8_388_608
 T = TypeVar("T")
 
@@ -51,6 +53,22 @@ def ask_one(world: World, ref: SiteRef, path: str, kind: type[T], **query: str) 
     except msgspec.MsgspecError:
         return None
     raise ConfigError(f"{refused.place}: {refused.detail}" if refused.place else refused.detail)
+
+
+def wait_until_offered(world: World, site: str, within_s: float) -> str:
+    """Wait until directors offer a site to clients; why they do not, if they do not in time, else nothing."""
+    end_s, why = time.monotonic() + within_s, "no director answers"
+    while time.monotonic() < end_s:
+        for ref in plane_of(world, world.site(site).region):
+            status = ask_one(world, ref, "/status", traffic.DirectorStatus)
+            if status is not None:
+                found = next(one for one in status.sites if one.site == site)
+                if found.healthy:
+                    return ""
+                why = found.why
+                break
+        time.sleep(LOOK_S)
+    return why
 
 
 def weigh(world: World, kind: str, target: str, value: int | None = None) -> traffic.Simulation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -10,8 +11,10 @@ from rich.console import Console
 from moonbow.launch.control import Answer
 
 from .director import For, Force, Why, order, refuse_harm, say_drained
+from .director_client import wait_until_offered
 from .options import SiteName, State, command, tell, world_in
 
+OFFERED_S = 20.0  # directors hold a site back for a second or more after it was down, and longer when it flaps
 End = Annotated[str, typer.Argument(metavar="PLACE", help="A site or a region.")]
 
 
@@ -23,10 +26,15 @@ def kill(site: SiteName, state: State) -> None:
 
 
 def start(site: SiteName, state: State) -> None:
-    """Bring a site back that was killed, stopped or drained."""
+    """Bring a site back that was killed, stopped or drained, and wait until clients are sent there again."""
+    began = time.monotonic()
     with Console().status(f"starting {site}"):
-        answer = tell(state, op="start", site=site)
-    _say(f"[bold]{site}[/] is in service again after {answer['seconds']} s.")
+        tell(state, op="start", site=site)
+        why = wait_until_offered(world_in(state), site, OFFERED_S)
+    if why:
+        _say(f"[yellow]the processes of {site} run, but no client is sent there yet:[/] {why}")
+    else:
+        _say(f"[bold]{site}[/] is in service again after {time.monotonic() - began:.1f} s.")
 
 
 def drain(site: SiteName, state: State, for_: For = None, why: Why = "", force: Force = False) -> None:
