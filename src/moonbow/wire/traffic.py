@@ -47,7 +47,7 @@ class SiteStatus(Value, frozen=True):
     why: str
     override: Literal["drain", "down", "up"] | None
     doors: list[DoorStatus]
-    at: tuple[float, float] = (0.0, 0.0)
+    at: tuple[float, float]
     sealed: bool = False
     voters: list[str] = []
     disputed: bool = False
