@@ -33,6 +33,7 @@ from .policy import compile_door, note_silence, plan_writes
 
 LOOK_S = 0.25  # between two looks at files
 ASK_S = 2.0  # between two questions to a door
+ASK_AGAIN_S = 0.5  # as long as it does not reach everybody
 TAKEN_S = 0.5  # after which Envoy has read a file renamed in its folder
 
 log = logging.getLogger("moonbow.balancer")
@@ -62,6 +63,7 @@ class DoorState:
     silent_since: Mapping[str, str] = field(default_factory=dict[str, str])
     rejected: Mapping[str, int] = field(default_factory=dict[str, int])
     ask_at_s: float = 0.0  # on the loop's clock
+    has_answered: bool = False
 
 
 class _Overrides(msgspec.Struct, frozen=True):
@@ -124,9 +126,9 @@ class Balancer:
     async def _turn(self, number: int) -> None:
         found, now = self.doors[number], asyncio.get_running_loop().time()
         if now >= found.ask_at_s:
-            found.ask_at_s = now + ASK_S
             with contextlib.suppress(Unavailable):  # starting, or dead: its supervisor's business
                 await self._listen(found)
+            found.ask_at_s = now + (ASK_S if found.has_answered and not found.silent_since else ASK_AGAIN_S)
         try:
             written = self._write(number)
         except OSError as error:  # a full disk must not end the controller; the next look tries again
@@ -191,7 +193,12 @@ class Balancer:
             for region in foreign_regions(door)
         }
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        found.silent_since = note_silence(found.silent_since, reached, now)
+        found.silent_since, found.has_answered = note_silence(found.silent_since, reached, now), True
+
+    @property
+    def reaches_all(self) -> bool:
+        """Whether each of the doors has found every region that it may hand clients on to."""
+        return all(found.has_answered and not found.silent_since for found in self.doors.values())
 
     def _health(self, found: DoorState) -> SiteHealth:
         drained, down, unfit = self.overrides.drain, self.overrides.down, frozenset[str]()

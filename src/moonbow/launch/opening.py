@@ -6,9 +6,14 @@ import asyncio
 import logging
 import ssl
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from moonbow.world import Place, World
+import msgspec
+
+from moonbow.balancer.process import Balancer
+from moonbow.wire.traffic import decode_status
+from moonbow.world import Place, Ports, SiteRef, World, plane_of, site_address
 
 from .links import place_address
 from .probe import get
@@ -18,17 +23,35 @@ ENTER_S = 1.0  # for one answer
 log = logging.getLogger("moonbow.launch")
 
 
-async def until_open(world: World, state: Path) -> None:
-    """Wait until every place gets an answer of a gateway, or `OPEN_S`: the director needs a moment to see its doors."""
+async def until_open(world: World, state: Path, balancers: Sequence[Balancer]) -> None:
+    """Wait until every place gets an answer of a gateway, every door has found the other regions and every director
+    offers all sites, or `OPEN_S`: they start at the same time, and need a moment to see each other."""
     trust = ssl.create_default_context(cafile=str(state / "pki" / "ca.crt"))
-    waiting = list(world.places)
+    primaries = [ref for ref in world.sites() if ref.site.kind == "primary"]
+    waiting: list[str] = []
     deadline = time.monotonic() + OPEN_S
-    while waiting and time.monotonic() < deadline:
-        answers = await asyncio.gather(*(_enter(world, place, trust) for place in waiting))
-        waiting = [place for place, status in zip(waiting, answers, strict=True) if status != 200]
-        await asyncio.sleep(LOOK_S if waiting else 0)
-    if waiting:
-        log.warning("a place gets no answer", extra={"f": {"places": [place.name for place in waiting]}})
+    while time.monotonic() < deadline:
+        answers = await asyncio.gather(*(_enter(world, place, trust) for place in world.places))
+        offered = await asyncio.gather(*(_offers_all(world, ref) for ref in primaries))
+        waiting = [place.name for place, status in zip(world.places, answers, strict=True) if status != 200]
+        waiting += [f"doors of {balancer.ref.site.name}" for balancer in balancers if not balancer.reaches_all]
+        waiting += [f"director of {ref.site.name}" for ref, whole in zip(primaries, offered, strict=True) if not whole]
+        if not waiting:
+            return
+        await asyncio.sleep(LOOK_S)
+    log.warning("not open everywhere", extra={"f": {"waiting": waiting}})
+
+
+async def _offers_all(world: World, ref: SiteRef) -> bool:
+    """Whether the director of a site sends clients to every site that shares its names."""
+    try:
+        async with asyncio.timeout(ENTER_S):
+            _, body = await get(site_address(world, ref), Ports.DIRECTOR, "/status")
+        sites = decode_status(body).sites
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return False
+    plane = {one.region for one in plane_of(world, ref.region)}
+    return all(site.healthy for site in sites if site.region in plane and site.override is None)
 
 
 async def _enter(world: World, place: Place, trust: ssl.SSLContext) -> int:

@@ -119,7 +119,7 @@ async def _live(launcher: Launcher, balancers: list[Balancer], on_ready: Callabl
         await stack.enter_async_context(serve_lines(state / "control.sock", launcher.answer))
         tending = asyncio.gather(launcher.service.mind_orders(), *(balancer.run() for balancer in balancers))
         stack.callback(tending.cancel)
-        await _until(launcher.stopping, _start(launcher))
+        await _until(launcher.stopping, _start(launcher, balancers))
         if not launcher.stopping.is_set():
             launcher.ready = True
             log.info("ready", extra={"f": {"seconds": round(time.time() - launcher.started_at, 1)}})
@@ -128,11 +128,11 @@ async def _live(launcher: Launcher, balancers: list[Balancer], on_ready: Callabl
         log.info("stopping")
 
 
-async def _start(launcher: Launcher) -> None:
+async def _start(launcher: Launcher, balancers: list[Balancer]) -> None:
     await seed_demo(launcher.world, launcher.state)
     await launcher.supervisor.start()
     await launcher.supervisor.until_ready(READY_S)
-    await until_open(launcher.world, launcher.state)
+    await until_open(launcher.world, launcher.state, balancers)
 
 
 async def _until(stopping: asyncio.Event, work: Awaitable[object]) -> None:
