@@ -164,6 +164,13 @@ def test_a_regions_people_are_never_left_alone_unasked(laptop: World, ranges: Ra
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("value", ["9" * 5_000, "-1", "half", "٣", "101", "2.5"])
+def test_a_value_that_is_no_percentage_is_refused(laptop: World, ranges: Ranges, value: str) -> None:
+    facts = Facts(take_snapshot(laptop, ranges))
+    refused = page(facts, "/simulate", traffic.Refusal, 400, order=f"weight:paris:{value}")
+    assert (refused.code, refused.place) == ("order_invalid", "order")
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status", "code", "place"),
     [

@@ -105,9 +105,9 @@ def read_wish(query: Query) -> traffic.NewOrder:
     """An order not given, only asked about: `order=<kind>:<target>[:<value>]`."""
     kind, _, rest = query["order"].partition(":")
     target, _, value = rest.partition(":")
-    found = {"kind": kind, "target": target, "value": int(value) if value.isdecimal() else None}
+    found = {"kind": kind, "target": target, "value": value or None}
     try:
-        return msgspec.convert(found, traffic.NewOrder)
+        return msgspec.convert(found, traffic.NewOrder, strict=False)
     except msgspec.ValidationError as error:
         raise Refused("order_invalid", str(error), place="order") from error
 

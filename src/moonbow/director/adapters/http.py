@@ -6,6 +6,7 @@ What takes its time is awaited, and its connection waits with it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -25,6 +26,8 @@ PHRASES = {
     409: "Conflict",
     503: "Service Unavailable",
 }
+
+log = logging.getLogger("moonbow.director")
 
 
 class Page(NamedTuple):
@@ -140,7 +143,12 @@ class _Talk(asyncio.Protocol):
     async def _act(self, work: Awaitable[Page], keep: bool) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        page = await work
+        try:
+            page = await work
+        except Exception:  # a page that fails must not hold its place for ever
+            log.exception("page")
+            self.end()
+            return
         self._acting = None
         self._reply(page, keep)
 
