@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonbow.base.errors import Refused
-from moonbow.director.orders import KINDS, Orders, encode_orders, overrides_at, parse_orders, sites_of
-from moonbow.launch.orders import AWAY, KEPT_MAX, LONGEST_S, add_order, bring_back, read_order, remove_order, written
+from moonbow.director.orders import AWAY, KINDS, Orders, encode_orders, overrides_at, parse_orders, sites_of
+from moonbow.launch.orders import KEPT_MAX, LONGEST_S, add_order, bring_back, read_order, remove_order, written
 from moonbow.world import load_world
 
 WORLD = load_world(Path(__file__).parents[2] / "worlds" / "laptop.toml")
@@ -106,6 +106,8 @@ def test_what_is_written_says_the_same_twice(wanted: list[tuple[dict[str, Any], 
     assert set(file.drain) == plain.drain - plain.down
     assert not set(file.drain) & set(file.down)
     later = NOW + 10_000
+    read, said = overrides_at(WORLD, file, later), overrides_at(WORLD, orders, later)
+    assert (read.drain | read.down, read.down) == (said.drain | said.down, said.down), "even if it is not written anew"
     lasting = frozenset(order.target for order in orders.orders if order.until_s is None)
     assert written(WORLD, file, later) == written(WORLD, orders, later)
     assert lasting or not (written(WORLD, file, later).drain or written(WORLD, file, later).down)

@@ -2,8 +2,9 @@
 
 `STATE/overrides.json` holds `{"drain": [site], "down": [site], "orders": [order]}`: the first two as the launcher
 writes them, in force until taken back; an order names one site or region, and ends by itself at `until_s`.
-Laws: an expired order counts for nothing; of two orders of one kind for one site the younger counts; what cannot be
-read refuses the whole file, so that half a wish is never obeyed.
+Laws: an expired order counts for nothing, nor do the lists that were made of it until they are written anew; of two
+orders of one kind for one site the younger counts; what cannot be read refuses the whole file, so that half a wish is
+never obeyed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 ORDERS_MAX = 1_000
 FILE_BYTES_MAX = 1_048_576
 WORDS_MAX = 200
+AWAY: tuple[Kind, ...] = ("drain", "down")  # of which the launcher makes lists, too
 HIGHEST = {"weight": 100, "canary": SLICES}  # of `value`; other kinds have none
 
 
@@ -143,10 +145,12 @@ def overrides_at(world: World, orders: Orders, now_s: float) -> Overrides:
     known = frozenset(ref.site.name for ref in world.sites())
     said = {site: say(order) for kind in ("up", "drain", "down") for site, order in names[kind].items()}
     tuned = {f"{kind} of {site}": say(order) for kind in HIGHEST for site, order in names[kind].items()}
+    ended = (order for order in orders.orders if order.kind in AWAY and not in_force(order, now_s))
+    listed = known - {site for order in ended for site in sites_of(world, order.target)}
     plain = {site for site in (*orders.drain, *orders.down) if site not in names["drain"] | names["down"]}
     return Overrides(
-        drain=frozenset(names["drain"]) | known.intersection(orders.drain),
-        down=frozenset(names["down"]) | known.intersection(orders.down),
+        drain=frozenset(names["drain"]) | listed.intersection(orders.drain),
+        down=frozenset(names["down"]) | listed.intersection(orders.down),
         up=frozenset(names["up"]),
         weights={site: order.value for site, order in names["weight"].items()},
         canary={site: order.value for site, order in names["canary"].items()},

@@ -11,14 +11,25 @@ from __future__ import annotations
 from typing import cast
 
 from moonbow.base.errors import Refused
-from moonbow.director.orders import HIGHEST, KINDS, Kind, Order, Orders, give, overrides_at, prune, sites_of, take_back
+from moonbow.director.orders import (
+    AWAY,
+    HIGHEST,
+    KINDS,
+    Kind,
+    Order,
+    Orders,
+    give,
+    overrides_at,
+    prune,
+    sites_of,
+    take_back,
+)
 from moonbow.world import World
 
 KEPT_MAX = 64
 WORDS_MAX = 200
 WHO_MAX = 64
 LONGEST_S = 30 * 86_400.0
-AWAY = ("drain", "down")
 Request = dict[str, object]
 
 

@@ -7,13 +7,14 @@ The launcher is the only writer of `STATE/overrides.json`, which doors, gateways
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
-from moonbow.director.orders import Order, Orders, next_end_s, sites_of
+from moonbow.director.orders import Order, Orders, next_end_s, prune, sites_of
 from moonbow.world import SiteRef, World
 
 from .census import ask_people
@@ -26,6 +27,7 @@ READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
 DRAIN_S = 10.0  # for the people of a site to go elsewhere
 DRAIN_LOOK_S = 0.1
 WORD_S = 0.75  # for doors and director to take in the operator's word: they look every 0.25 s, Envoy needs a moment
+CLOCK_S = 10.0  # between two looks at the clock
 
 log = logging.getLogger("moonbow.launch")
 
@@ -108,20 +110,27 @@ class Service:
         return {"order": gone._asdict()}
 
     async def mind_orders(self) -> None:
-        """Let orders end when their time is up, and bring back what they kept away."""
+        """Let orders end when their time is up, and bring back what they kept away.
+
+        No request is waited for, however long it takes; a clock that is set is noticed within `CLOCK_S`.
+        """
         while True:
             self._changed.clear()
-            end_s = next_end_s(self.orders, time.time())
-            try:
-                async with asyncio.timeout(None if end_s is None else max(0.0, end_s - time.time())):
+            self._end_orders(time.time())
+            end_s = next_end_s(self.orders, now_s := time.time())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOCK_S if end_s is None else min(CLOCK_S, end_s - now_s)):
                     await self._changed.wait()
-            except TimeoutError:
-                async with self._one_at_a_time:
-                    await self._end_orders()
 
-    async def _end_orders(self) -> None:
-        self._write(self.orders)
-        await self._let_back_or_say()
+    def _end_orders(self, now_s: float) -> None:
+        if prune(self.orders, now_s) == self.orders:
+            return
+        try:
+            self._write(self.orders)
+        except OSError as error:  # a full disk must not end the launcher: the next look tries again
+            log.error("an order that has ended cannot be taken out", extra={"f": {"why": str(error)}})
+        else:
+            self._follow(None)
 
     def _follow(self, drain: Order | None) -> None:
         """What takes time, after the answer."""
@@ -186,6 +195,7 @@ class Service:
         return sum(found.sockets for found in await asyncio.gather(*map(ask_people, gateways)) if found)
 
     def _write(self, orders: Orders) -> None:
-        self.orders = written(self.world, orders, time.time())
-        write_orders(self.state, self.orders)
+        wanted = written(self.world, orders, time.time())
+        write_orders(self.state, wanted)
+        self.orders = wanted
         self._changed.set()
