@@ -218,6 +218,17 @@ def test_memory_of_another_world_does_not_count_and_what_does_not_fit_is_left_ou
     assert found.changes == long[-CHANGES_MAX:]
 
 
+def test_a_clock_that_ran_ahead_holds_nothing_down_after_a_restart() -> None:
+    gone = SiteHealth((DoorHealth(False, "refuses connections", 3, 0, 2e9, 64.0),) * 2)
+    found = decode_memory(encode_memory(Memory("laptop", 9, 2e9, {"paris": gone})), LAPTOP, 1e9)
+    knowledge = Knowledge(LAPTOP, LAPTOP.site("tokyo"), found)
+    for observer in ("frankfurt", "singapore", "capetown"):
+        if observer in knowledge.peers:
+            knowledge.hear(observer, says(LAPTOP, observer), 1e9 + 65)
+    knowledge.judge(1e9 + 65)
+    assert all(door.up for door in knowledge.judged.sites["paris"].doors)
+
+
 def test_a_director_that_starts_anew_judges_as_it_did_until_it_knows_better() -> None:
     gone = SiteHealth((DoorHealth(False, "refuses connections", 3, 0, 1.0, 1.0),) * 2)
     memory = Memory("laptop", 9, 5.0, {"paris": gone})

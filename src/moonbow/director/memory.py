@@ -39,8 +39,11 @@ def encode_memory(memory: Memory) -> bytes:
     return msgspec.json.encode(memory)
 
 
-def decode_memory(data: bytes, world: World) -> Memory | None:
-    """What is remembered of `world`; None if that is of another world, or cannot be read."""
+def decode_memory(data: bytes, world: World, now_s: float = float("inf")) -> Memory | None:
+    """What is remembered of `world`; None if that is of another world, or cannot be read.
+
+    Nothing has changed later than `now_s`: a clock that ran ahead then holds nothing down now.
+    """
     if len(data) > MEMORY_BYTES_MAX:
         return None
     try:
@@ -50,7 +53,11 @@ def decode_memory(data: bytes, world: World) -> Memory | None:
     if found.world != world.name:
         return None
     doors = {ref.site.name: ref.site.doors for ref in world.sites() if ref.site.kind != "witness"}
-    fitting = {name: site for name, site in found.health.items() if len(site.doors) == doors.get(name)}
+    fitting = {
+        name: site._replace(doors=tuple(door._replace(since_s=min(door.since_s, now_s)) for door in site.doors))
+        for name, site in found.health.items()
+        if len(site.doors) == doors.get(name)
+    }
     return msgspec.structs.replace(found, health=fitting, changes=found.changes[-CHANGES_MAX:])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from pathlib import Path
 
 from moonbow.base.files import write_private
@@ -30,7 +31,7 @@ class Record:
         """What is remembered of `world`, and the Unix time at which it was last right; None if there is nothing."""
         try:
             confirmed_at_s = self._memory.stat().st_mtime
-            found = decode_memory(self._memory.read_bytes(), world)
+            found = decode_memory(self._memory.read_bytes(), world, time.time())
         except OSError:
             return None
         return (found, confirmed_at_s) if found is not None else None
