@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from moonbow.base.errors import Refused
 from moonbow.director.addresses import Ranges
 from moonbow.director.demand import estimate
-from moonbow.director.model import Demand, Load, Overrides
+from moonbow.director.model import Demand, DoorHealth, Load, Overrides, SiteHealth
 from moonbow.director.simulate import Outcome, simulate
-from moonbow.director.snapshot import Snapshot, take_snapshot
+from moonbow.director.snapshot import Snapshot, take_snapshot, unknown_health
 from moonbow.world import World
 
 
@@ -50,6 +50,19 @@ def test_what_would_overload_a_target_is_said(laptop: World, ranges: Ranges) -> 
     assert "clients, and can carry 1000" in found.problems[0]
     assert not simulate(snapshot, drain=["capetown"]).problems
     assert simulate(snapshot, down=["emea", "apac"]).stranded == ("emea", "apac")
+
+
+def test_who_is_stranded_already_is_no_reason_against_another_wish(laptop: World, ranges: Ranges) -> None:
+    dead = SiteHealth((DoorHealth(False, "refuses connections"),) * 2)
+    health = {
+        name: dead if name in ("paris", "frankfurt", "capetown") else site
+        for name, site in unknown_health(laptop).items()
+    }
+    overrides = Overrides(down=frozenset({"singapore", "tokyo"}))
+    snapshot = take_snapshot(laptop, ranges, health=health, overrides=overrides)
+    assert set(snapshot.plans["door"].pools[0].sites) <= {"paris", "frankfurt"}, "named all the same"
+    assert not simulate(snapshot, drain=["capetown"]).problems
+    assert not simulate(snapshot, overrides=Overrides(up=frozenset({"paris"}))).problems
 
 
 def test_what_is_over_already_is_no_reason_against_another_wish(laptop: World, ranges: Ranges) -> None:

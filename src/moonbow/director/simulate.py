@@ -40,7 +40,7 @@ class Forecast(NamedTuple):
 class Outcome(NamedTuple):
     """Loads of every site and every region, before and after; `moved` is the part (0..1) of clients that move.
 
-    `stranded` are the regions whose clients are then only sent to sites that are not usable.
+    `stranded` are the regions whose clients are then only sent to sites that are not usable, and are not so now.
     """
 
     sites: tuple[Forecast, ...]
@@ -147,9 +147,9 @@ def _compare(before: Snapshot, after: Snapshot, demand: Demand) -> Outcome:
         for ref in refs
     )
     regions = tuple(_region(name, [site for site in sites if site.region == name]) for name in world.regions)
-    return Outcome(
-        sites, regions, moved_part(before.plans["door"], after.plans["door"], demand), _stranded(after), after
-    )
+    moved = moved_part(before.plans["door"], after.plans["door"], demand)
+    already = _stranded(before)
+    return Outcome(sites, regions, moved, tuple(name for name in _stranded(after) if name not in already), after)
 
 
 def _region(name: str, sites: list[Forecast]) -> Forecast:
