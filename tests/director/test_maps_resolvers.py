@@ -59,3 +59,18 @@ def test_a_far_resolver_gets_its_clients_doors_until_it_names_them(laptop: World
     assert ask(moved, "194.2.0.53") <= {"127.111.1.11", "127.111.1.12", "127.111.2.11", "127.111.2.12"}
     assert ask(moved, "194.2.0.53", "194.2.7.0") == ask(plain, "194.2.0.53", "194.2.7.0")
     assert ask(moved, "194.2.0.54") == ask(plain, "194.2.0.54")
+
+
+def test_why_speaks_of_the_rule_that_decided(laptop: World, ranges: Ranges) -> None:
+    responder = Responder(take_snapshot(ruled(laptop, {"194.2.0.53/32": "apac"}), ranges))
+
+    def why(source: str, net: str = "") -> str:
+        options = [dns.edns.ECSOption(net, 24)] if net else []
+        message = dns.message.make_query("why.moonbow.localhost", "TXT", use_edns=0, options=options, payload=1232)
+        reply = responder.respond(message.to_wire(), source)
+        assert reply is not None
+        return " ".join(rrset.to_text() for rrset in dns.message.from_wire(reply).answer)
+
+    assert "194.2.0.53/32 is in FR; rule: resolver 194.2.0.53/32; region: apac" in why("194.2.0.53")
+    assert "region: emea" in why("194.2.0.53", "194.2.7.0")
+    assert "region: emea" in why("194.2.0.54")

@@ -217,15 +217,18 @@ class Responder:
         return Answer(build_reply(query, 0, section, scope=length, limit=limit, cookie=cookie), not told, number)
 
     def _explained(self, query: Query, service: str, source: bytes, limit: int, cookie: bytes) -> Answer:
-        address, table, at, bucket, told = self._client(query, source)
+        address, table, _, _, told = self._client(query, source)
         client: Address = IPv4Address(address) if table.bits == 32 else IPv6Address(address)
-        words = explain_service(self.snapshot, service, client).encode()[:WHY_BYTES_MAX].decode("utf-8", "ignore")
+        words = (
+            explain_service(self.snapshot, service, client, told=told)
+            .encode()[:WHY_BYTES_MAX]
+            .decode("utf-8", "ignore")
+        )
         data = codec.text_data(words)
         records = [record(codec.TXT, TTL_DEGRADED_S, data)]
         if self._signs(query):
             records.append(self._signature(query.key, codec.TXT, TTL_DEGRADED_S, data))
-        split = self._services[service].split[bucket]
-        length = cell_scope(table, at, address, split) if told else 0
+        length = table.bits if told else 0  # it speaks of this address: its country, slice and turn of doors
         return Answer(build_reply(query, 0, steady(records), scope=length, limit=limit, cookie=cookie), not told)
 
     def _client(self, query: Query, source: bytes) -> Client:
@@ -282,9 +285,9 @@ class Responder:
         return record(codec.RRSIG, ttl_s, signer.sign_now(owner, kind, ttl_s, data))
 
 
-def explain_service(snapshot: Snapshot, service: str, client: Address) -> str:
+def explain_service(snapshot: Snapshot, service: str, client: Address, *, told: bool = True) -> str:
     """Why a client is sent where it is for a service, on one line."""
-    found = explain_address(snapshot, client, service=service)
+    found = explain_address(snapshot, client, service=service, told=told)
     said = why_text(found)
     if service not in THROUGH_DOORS:  # these are not reached through doors
         skipped = "".join(f"; not {site.site}: {site.why}" for site in found.skipped)

@@ -15,9 +15,22 @@ from moonbow.world import Ports, Site, SiteRef, World, distance_km, door_address
 
 from .addresses import Address, Ranges
 from .algebra import doors_of
-from .atlas import EDGE_KM, Placed, bucket_for, compile_map, find, place_address
+from .atlas import EDGE_KM, Placed, bucket_for, compile_map, find, find_resolver, place_address
 from .geography import CONTINENT_NAMES, country
-from .model import SERVICES, Decision, Demand, DoorHealth, Group, Map, Overrides, Plan, SiteHealth, Spill, Verdict
+from .model import (
+    SERVICES,
+    Decision,
+    Demand,
+    DoorHealth,
+    Group,
+    Map,
+    Overrides,
+    Plan,
+    SiteHealth,
+    Spill,
+    Table,
+    Verdict,
+)
 from .plans import change_cells, digest_of, judge_services, plan_services
 from .policy import TTL_DEGRADED_S, TTL_S, cells_of, decide, groups_for, rank_usable
 from .slices import cell_scope, slice_of
@@ -105,15 +118,17 @@ def spill_plan(
 
 
 def decide_address(
-    snapshot: Snapshot, address: Address, region: str | None = None, service: str = "door"
+    snapshot: Snapshot, address: Address, region: str | None = None, service: str = "door", *, told: bool = True
 ) -> tuple[Placed, Decision]:
-    """Where an address belongs and is sent; with `region`, as if its traffic belonged there."""
-    placed = place_address(snapshot.world, snapshot.ranges, address)
-    bits, part = _slice(address)
+    """Where an address belongs and is sent; with `region`, as if its traffic belonged there.
+
+    `told` is False for a resolver that does not tell its client's network.
+    """
+    placed = place_address(snapshot.world, snapshot.ranges, address, told)
+    part = _slice(address)
     if region is None:
-        table = snapshot.map.v4 if bits == 32 else snapshot.map.v6
-        number = table.buckets[find(table, int(address))]
-        return placed, _decide_cell(snapshot, number, part, service)
+        table, at = _range_of(snapshot.map, address, told)
+        return placed, _decide_cell(snapshot, table.buckets[at], part, service)
     if region not in snapshot.world.regions:
         known = ", ".join(snapshot.world.regions)
         raise Refused("region_unknown", f"there is no region {region!r}; the world has {known}", place="region")
@@ -126,9 +141,18 @@ def decide_address(
     return placed, decide(snapshot.world, bucket, verdicts, service, pool)
 
 
-def _slice(address: Address) -> tuple[int, int]:
-    bits = 32 if address.version == 4 else 128
-    return bits, slice_of(bits, int(address))
+def _slice(address: Address) -> int:
+    return slice_of(32 if address.version == 4 else 128, int(address))
+
+
+def _range_of(compiled: Map, address: Address, told: bool) -> tuple[Table, int]:
+    """The range that decides about an address, in its table: a resolver's own rule, or else its network's."""
+    bits, number = (32, int(address)) if address.version == 4 else (128, int(address))
+    if not told and find_resolver(compiled, bits, number) is not None:
+        table = compiled.resolvers[bits == 128]
+    else:
+        table = compiled.v4 if bits == 32 else compiled.v6
+    return table, find(table, number)
 
 
 def _decide_cell(snapshot: Snapshot, bucket: int, part: int, service: str) -> Decision:
@@ -171,15 +195,17 @@ def door_url(world: World, address: Address) -> str:
 
 
 def explain_address(
-    snapshot: Snapshot, address: Address, region: str | None = None, service: str = "door"
+    snapshot: Snapshot, address: Address, region: str | None = None, service: str = "door", *, told: bool = True
 ) -> Explanation:
-    """Every step from an address to the sites of a service, in words."""
+    """Every step from an address to the sites of a service, in words.
+
+    `told` is False for a resolver that does not tell its client's network.
+    """
     if service not in SERVICES:
         raise Refused("service_unknown", f"there is no service {service!r}, but {', '.join(SERVICES)}", place="name")
-    placed, decision = decide_address(snapshot, address, region, service)
-    bits, part = _slice(address)
-    table = snapshot.map.v4 if bits == 32 else snapshot.map.v6
-    at = find(table, int(address))
+    placed, decision = decide_address(snapshot, address, region, service, told=told)
+    part = _slice(address)
+    table, at = _range_of(snapshot.map, address, told)
     number = table.buckets[at]
     length = cell_scope(table, at, int(address), snapshot.plans[service].is_split(number))
     found = country(placed.country)
