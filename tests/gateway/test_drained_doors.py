@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,12 @@ def test_a_gateway_follows_its_director_and_without_one_the_operator(world: Worl
             folder = tmp_path / "sites" / "paris" / "director"
             folder.mkdir(parents=True)
             (folder / "verdicts.json").write_text('{"drain": ["singapore"], "down": [], "number": 3, "sites": {}}')
+            assert doors.going(tmp_path) == {"singapore"}
+            os.utime(folder / "verdicts.json", (1e9, 1e9))
+            assert doors.going(tmp_path) == {"singapore"}, "a director has a moment to follow"
+            os.utime(tmp_path / "overrides.json", (1e9 + 1, 1e9 + 1))
+            assert doors.going(tmp_path) == {"tokyo", "capetown"}, "a director that is gone keeps nobody away for ever"
+            os.utime(folder / "verdicts.json")
             assert doors.going(tmp_path) == {"singapore"}
             (folder / "verdicts.json").write_text("torn")
             assert doors.going(tmp_path) == {"tokyo", "capetown"}

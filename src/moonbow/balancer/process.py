@@ -21,7 +21,7 @@ import msgspec
 
 from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import Unavailable
-from moonbow.base.files import write_private
+from moonbow.base.files import changed_s, write_private
 from moonbow.wire.views import Verdicts
 from moonbow.world import SiteRef, World
 
@@ -153,8 +153,8 @@ class Balancer:
         own = self.ref.site.kind == "primary"
         speakers = (self.ref,) if own else self.world.primaries(self.ref.region)
         paths = [sites / ref.site.name / "director" / "verdicts.json" for ref in speakers]
-        changed, path = max((_changed_s(path), path) for path in paths)
-        ordered = _changed_s(self.state / "overrides.json")
+        changed, path = max((changed_s(path), path) for path in paths)
+        ordered = changed_s(self.state / "overrides.json")
         if not changed or changed < ordered < time.time() - FOLLOWS_S:
             return None
         return self._read(path, Verdicts, self.verdicts, None)
@@ -241,11 +241,3 @@ class Balancer:
         found.rejected = rejected
         if worse:
             log.error("a door refused a file", extra={"f": {"door": number, "counters": worse}})
-
-
-def _changed_s(path: Path) -> float:
-    """When a file was last written, Unix time; 0 if there is none."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

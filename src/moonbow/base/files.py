@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside and renamed, readable by their owner only."""
+"""Files that are whole or absent: written beside and renamed, readable by their owner only; when they changed."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def write_private(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def changed_s(path: Path) -> float:
+    """When a file was last written, Unix time; 0 if there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

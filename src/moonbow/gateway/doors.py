@@ -9,12 +9,14 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from moonbow.base.files import changed_s
 from moonbow.wire.rest import Bootstrap, RegionInfo, Served
 from moonbow.wire.values import Door
 from moonbow.world import Ports, SiteRef, World, distance_km, door_address, plane_of, site_address
 
 ASK_S = 0.5
 TRIES_MAX = 2
+FOLLOWS_S = 5.0  # a director that lives has taken in the operator's word by then
 SHUN_S = 5.0  # a director that did not answer is asked last for this long
 
 
@@ -89,10 +91,14 @@ class Doors:
     def going(self, state: Path) -> frozenset[str]:
         """The sites whose doors the director keeps clients away from by the operator's word; its own is one of them.
 
-        Without a director the operator's word itself counts.
+        Without a director that follows the operator's word, that word itself counts.
         """
-        verdicts = state / "sites" / self.site.site.name / "director" / "verdicts.json"
-        for path in (verdicts, state / "overrides.json"):
+        verdicts, ordered = (
+            state / "sites" / self.site.site.name / "director" / "verdicts.json",
+            state / "overrides.json",
+        )
+        follows = not changed_s(verdicts) < changed_s(ordered) < time.time() - FOLLOWS_S
+        for path in (verdicts, ordered) if follows else (ordered,):
             try:
                 word = msgspec.json.decode(path.read_bytes(), type=_Word)
             except (OSError, msgspec.MsgspecError):
