@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from moonbow.director.orders import parse_orders
+from moonbow.launch.orders import Request
 from moonbow.launch.service import Service
 from moonbow.launch.supervisor import Supervisor
 from moonbow.world import load_world
@@ -18,7 +19,7 @@ def test_orders_end_in_time_while_another_request_takes_long(tmp_path: Path) -> 
     async def play() -> None:
         service = Service(WORLD, tmp_path, Supervisor(()))
         minding = asyncio.create_task(service.mind_orders())
-        wanted = {"kind": "drain", "target": "capetown", "for_s": 1, "wait": False}
+        wanted: Request = {"kind": "drain", "target": "capetown", "for_s": 1, "wait": False}
         await service.answer("order", wanted)
         async with service._one_at_a_time:  # as `start` does for as long as a site takes
             assert parse_orders((tmp_path / "overrides.json").read_bytes()).drain == ("capetown",)
@@ -36,7 +37,7 @@ def test_an_order_that_cannot_be_written_is_not_taken_for_given(tmp_path: Path) 
 
     async def play() -> None:
         service = Service(WORLD, tmp_path / "gone", Supervisor(()))
-        wanted = {"kind": "weight", "target": "paris", "value": 50, "wait": False}
+        wanted: Request = {"kind": "weight", "target": "paris", "value": 50, "wait": False}
         try:
             await service.answer("order", wanted)
         except OSError:

@@ -9,10 +9,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from moonbow.base.errors import ConfigError
-from moonbow.director.model import Overrides
 
 T = TypeVar("T")
-OVERRIDES_BYTES_MAX = 65_536
 
 
 class Watched(Generic[T]):
@@ -24,7 +22,7 @@ class Watched(Generic[T]):
         self.trouble = ""
         self._parse = parse
         self._seen: tuple[int, int, int] | None = None
-        self._read_once = False
+        self._read_once = self._again = False
 
     def poll(self) -> bool:
         """Read the file if it changed since the last look; whether `value` or `trouble` changed."""
@@ -37,26 +35,17 @@ class Watched(Generic[T]):
                 self.trouble = "vanished; the last one read is in use"
             return vanished
         seen = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if seen == self._seen:
+        if seen == self._seen and not self._again:
             return False
-        self._seen = seen
+        self._seen, self._again = seen, False
+        before = self.trouble
         try:
             self.value = self._parse(self.path.read_bytes())
-        except (OSError, ConfigError, msgspec.DecodeError) as error:
+        except OSError as error:  # that may pass without the file's changing, so the next look tries again
+            self._again, self.trouble = True, f"cannot be read: {error}"
+            return self.trouble != before
+        except (ConfigError, msgspec.DecodeError) as error:
             self.trouble = f"cannot be used: {error}"
             return True
         self.trouble, self._read_once = "", True
         return True
-
-
-class _Wishes(msgspec.Struct):
-    drain: tuple[str, ...] = ()
-    down: tuple[str, ...] = ()
-
-
-def parse_overrides(data: bytes) -> Overrides:
-    """The operator's word; `ConfigError` or `msgspec.DecodeError` if it is not."""
-    if len(data) > OVERRIDES_BYTES_MAX:
-        raise ConfigError("overrides.json is too long")
-    wishes = msgspec.json.decode(data, type=_Wishes)
-    return Overrides(frozenset(wishes.drain), frozenset(wishes.down))
