@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import re
@@ -24,6 +25,7 @@ from moonbow.director.limiter import Rates
 from moonbow.director.metrics import render_metrics
 from moonbow.director.model import Overrides
 from moonbow.director.snapshot import Snapshot, take_snapshot
+from moonbow.director.worker import user_of
 from moonbow.world import World
 from support import eventually
 
@@ -51,6 +53,18 @@ def pair(laptop: World, ranges: Ranges, tmp_path: Path) -> Iterator[Served]:
 def test_a_snapshot_survives_the_feed(laptop: World, ranges: Ranges) -> None:
     snapshot = well(laptop, ranges)
     assert snapshot_from(ground_of(snapshot), mind_of(snapshot)) == snapshot
+
+
+def test_a_worker_knows_whose_socket_it_listens_to(tmp_path: Path) -> None:
+    async def play() -> int:
+        async with await asyncio.start_unix_server(lambda _, writer: writer.close(), tmp_path / "feed.sock"):
+            _, writer = await asyncio.open_unix_connection(tmp_path / "feed.sock")
+            try:
+                return user_of(writer)
+            finally:
+                writer.close()
+
+    assert asyncio.run(play()) == os.geteuid()
 
 
 def test_two_workers_share_a_port_of_both_families(pair: Served) -> None:

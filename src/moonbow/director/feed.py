@@ -2,7 +2,8 @@
 
 A frame is a length (4 bytes), a kind (1 byte) and a body.  Ground (world, address ranges, map) is told once and when it
 changes; a snapshot without its ground at every decision, ten kilobytes or so.  These are pickles: the socket lies in a
-folder that only the world's own user may enter, and they go one way only, from the director.
+folder that only the world's own user may enter, a worker asks the kernel whose it is, and they go one way only, from
+the director.
 """
 
 from __future__ import annotations

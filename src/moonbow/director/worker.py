@@ -14,6 +14,8 @@ import gc
 import logging
 import os
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -53,6 +55,7 @@ from .snapshot import Snapshot
 RETRY_S = 0.1
 ALARM_S = 3.0  # without a word of the director
 REPORT_S = 1.0
+CREDENTIALS = struct.Struct("iII")  # process, user, group: see unix(7)
 
 log = logging.getLogger("moonbow.director.worker")
 
@@ -133,6 +136,8 @@ class Worker:
                 await asyncio.sleep(RETRY_S)
                 continue
             try:
+                if user_of(writer) != os.geteuid():
+                    raise OSError("somebody else's socket")
                 number = self._snapshot.number if self._snapshot else -1
                 hello = Hello(self._number, os.getpid(), self._setup, number)
                 writer.write(frame(HELLO, msgspec.json.encode(hello)))
@@ -219,6 +224,14 @@ class Worker:
         with contextlib.suppress(OSError):  # a full disk is no reason to stop answering
             part.write_text(text)
             part.replace(path)
+
+
+def user_of(writer: asyncio.StreamWriter) -> int:
+    """Whose process is at the other end of a Unix socket: what it says is unpickled, so it must be our own."""
+    credentials: bytes = writer.get_extra_info("socket").getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size
+    )
+    return int(CREDENTIALS.unpack(credentials)[1])
 
 
 def main() -> int:

@@ -160,10 +160,13 @@ class Workers:
             self._counts.restarts += 1
             log.warning("worker ended", extra={"f": {"worker": number, "code": child.returncode if child else None}})
         self._started_s[number] = now_s
-        self._children[number] = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "moonbow.director.worker", "--socket", str(self._socket)),
-            *("--number", str(number), "--setup", msgspec.json.encode(self._setup).decode()),
-        )
+        try:
+            self._children[number] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "moonbow.director.worker", "--socket", str(self._socket)),
+                *("--number", str(number), "--setup", msgspec.json.encode(self._setup).decode()),
+            )
+        except OSError as error:  # no memory or process left now: the others are tended all the same
+            log.error("worker cannot be started", extra={"f": {"worker": number, "why": str(error)}})
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = -1
