@@ -275,6 +275,11 @@ def test_while_all_clients_fit_anywhere_nothing_is_foreseen(ranges: Ranges) -> N
     assert demand is not None
     assert demand.cells[3] > demand.cells[5] > 0
     assert demand.cells[6] == 0
+    forecast.start_anew()
+    assert forecast.demand is None, "cells have other numbers on another map"
+    again = forecast.foresee(snapshot.map, (), many, plan, 5.0)
+    assert again is not None
+    assert (len(again.cells), again.scales.keys()) == (len(demand.cells), demand.scales.keys())
     forecast.count(snapshot.map, {("door", 3): 40}, 36_000.0)
     assert forecast.told() == {}, "what was asked ten hours ago"
 

@@ -28,6 +28,7 @@ class Forecast:
         self.world = world
         self.asked: dict[int, float] = {}
         self.demand: Demand | None = None
+        self._before: Demand | None = None
         self._map = ""
         self._totals: dict[int, int] = {}
 
@@ -44,6 +45,10 @@ class Forecast:
                 asked[cell] = asked.get(cell, 0.0) + number - self._totals.get(cell, 0)
         self.asked = {cell: count for cell, count in asked.items() if count > LEAST}
         self._totals = doors
+
+    def start_anew(self) -> None:
+        """Another map numbers its cells otherwise: nothing is foreseen until the next look, which knows the scales."""
+        self._before, self.demand = self.demand and self.demand._replace(cells=()), None
 
     def told(self) -> dict[int, int]:
         """What to tell the peers: the cells asked from most."""
@@ -64,7 +69,7 @@ class Forecast:
             if view.map == compiled.digest:
                 for cell, count in view.asked.items():
                     asked[cell] = asked.get(cell, 0.0) + count
-        self.demand = estimate(self.world, compiled, asked, loads, plan, self.demand, passed_s)
+        self.demand = estimate(self.world, compiled, asked, loads, plan, self.demand or self._before, passed_s)
         return self.demand
 
 

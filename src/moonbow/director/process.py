@@ -208,6 +208,8 @@ class Director:
                 if self._ranges.value is not self._known[0]:
                     ranges = self._ranges.value
                     self._known = (ranges, await asyncio.to_thread(compile_map, self.world, ranges))
+                    self._spill = NOTHING  # of cells that have other numbers now
+                    self.forecast.start_anew()
                 self._decide_anew = True
             self._watch_doors(tasks)
             self._think()
