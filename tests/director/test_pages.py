@@ -110,6 +110,22 @@ def test_history_is_newest_first(laptop: World, ranges: Ranges) -> None:
     assert page(Facts(snapshot), "/history", traffic.History).changes == []
 
 
+def test_a_snapshot_that_is_kept_explains_what_was_answered_then(laptop: World, ranges: Ranges) -> None:
+    past = take_snapshot(laptop, ranges, overrides=Overrides(down=frozenset({"tokyo"})), number=7)
+    facts = Facts(take_snapshot(laptop, ranges, number=9), now_s=NOW, past=(past,))
+    address = "1.33.0.1"
+    then = page(facts, "/explain", traffic.Explanation, address=address, snapshot="7")
+    now = page(facts, "/explain", traffic.Explanation, address=address, snapshot="9")
+    assert {door.site for door in then.answer} == {"singapore"}
+    assert {door.site for door in now.answer} == {"tokyo"}
+    assert (then.snapshot, then.skipped[0].site) == (7, "tokyo")
+    status = page(facts, "/status", traffic.DirectorStatus, snapshot="7")
+    assert [site.site for site in status.sites if not site.healthy] == ["tokyo"]
+    for number in ("8", "x", "-1", "9" * 5_000):
+        refused = page(facts, "/status", traffic.Refusal, status=404, snapshot=number)
+        assert (refused.code, refused.place) == ("snapshot_unknown", "snapshot")
+
+
 def test_ended_orders_are_not_shown(laptop: World, ranges: Ranges) -> None:
     lasting = Order("o1", "drain", "paris", 0, "ada", "disks", NOW - 60)
     ended = Order("o2", "weight", "tokyo", 50, "ada", "", NOW - 60, NOW)

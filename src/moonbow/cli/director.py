@@ -97,17 +97,33 @@ def orders(state: State, as_json: Json = False) -> None:
 @app.command()
 def history(
     state: State,
+    number: Annotated[
+        int | None, typer.Argument(help="Show this snapshot whole: its sites, reasons, who went where.")
+    ] = None,
     site: Annotated[str | None, typer.Option("--site", help="Of this site's director.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many changes.")] = 20,
     as_json: Json = False,
 ) -> None:
     """What changed lately, and who wanted it or why."""
-    found = ask_any(world_in(state), "/history", traffic.History, at=site)
     console = Console(highlight=False)
+    if number is not None:
+        _show_snapshot(console, world_in(state), site, number, as_json)
+        return
+    found = ask_any(world_in(state), "/history", traffic.History, at=site)
     if as_json:
         console.print_json(msgspec.json.encode(found).decode())
     else:
         console.print(draw_history(found, limit))
+
+
+def _show_snapshot(console: Console, world: World, site: str | None, number: int, as_json: bool) -> None:
+    """One snapshot that a director keeps: the last 64 that changed something, since it started."""
+    found = ask_any(world, "/status", traffic.DirectorStatus, at=site, snapshot=str(number))
+    if as_json:
+        console.print_json(msgspec.json.encode(found).decode())
+        return
+    flows = ask_any(world, "/flows", traffic.Flows, at=site, snapshot=str(number))
+    console.print(draw_status(found, traffic.Orders(orders=[]), flows, {}))
 
 
 @app.command()

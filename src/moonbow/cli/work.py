@@ -22,6 +22,7 @@ def explain(
     state: State,
     region: Annotated[str | None, typer.Option(help="As if the client belonged to this region.")] = None,
     name: Annotated[Literal["door", "edge", "media", "turn"], typer.Option(help="Of which service.")] = "door",
+    at: Annotated[int | None, typer.Option(help="At this snapshot, as `director history` numbers them.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say which doors a client at an address gets, and why."""
@@ -29,9 +30,9 @@ def explain(
     from moonbow.director.explain import find_explanation
 
     if not as_json:
-        explain_address(world_in(state), address, region, state=state, service=name)
+        explain_address(world_in(state), address, region, state=state, service=name, at=at)
         return
-    found = find_explanation(world_in(state), address, region, state, name)
+    found = find_explanation(world_in(state), address, region, state, name, at)
     Console().print_json(msgspec.json.encode(found).decode())
 
 

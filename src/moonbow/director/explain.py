@@ -30,32 +30,43 @@ def explain(
     console: Console | None = None,
     state: Path | None = None,
     service: str = "door",
+    at: int | None = None,
 ) -> Explanation:
     """Print the explanation of `address` as a tree, and return it.  `ConfigError` if the question makes no sense.
 
     Without a running director the map in use in `state` counts, or the installation's own.
     """
-    explanation = find_explanation(world, address, region, state, service)
+    explanation = find_explanation(world, address, region, state, service, at)
     (console or Console()).print(draw(explanation))
     return explanation
 
 
 def find_explanation(
-    world: World, address: str, region: str | None = None, state: Path | None = None, service: str = "door"
+    world: World,
+    address: str,
+    region: str | None = None,
+    state: Path | None = None,
+    service: str = "door",
+    at: int | None = None,
 ) -> Explanation:
-    """Asked of a running director, or worked out here."""
-    found = ask_director(world, address, region, service)
+    """Asked of a running director, or worked out here; `at` the snapshot of a number, which only a director keeps."""
+    found = ask_director(world, address, region, service, at)
+    if found is None and at is not None:
+        raise ConfigError("no director answers, and only a running one keeps its snapshots")
     return found or work_out(world, address, region, Shelf(state).current()[1] if state else None, service)
 
 
-def ask_director(world: World, address: str, region: str | None = None, service: str = "door") -> Explanation | None:
+def ask_director(
+    world: World, address: str, region: str | None = None, service: str = "door", at: int | None = None
+) -> Explanation | None:
     """What the first living director says; None if none answers within a second each."""
+    asked = {"address": address, "name": service, "region": region, "snapshot": at}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
     hosts = (site_address(world, ref) for ref in plane_of(world))
-    return next((found for host in hosts if (found := _ask_one(host, address, region, service)) is not None), None)
+    return next((found for host in hosts if (found := _ask_one(host, query)) is not None), None)
 
 
-def _ask_one(host: str, address: str, region: str | None, service: str) -> Explanation | None:
-    query = urlencode({"address": address, "name": service} | ({"region": region} if region else {}))
+def _ask_one(host: str, query: str) -> Explanation | None:
     line = http.client.HTTPConnection(host, Ports.DIRECTOR, timeout=ASK_S)
     try:
         line.request("GET", f"/explain?{query}")
@@ -66,8 +77,8 @@ def _ask_one(host: str, address: str, region: str | None, service: str) -> Expla
     finally:
         line.close()
     try:
-        if answer.status != 400:
-            return decode_explanation(body) if answer.status == 200 else None
+        if answer.status == 200:
+            return decode_explanation(body)
         refused = msgspec.json.decode(body, type=Refusal)
     except msgspec.DecodeError:
         return None

@@ -32,13 +32,28 @@ Query = dict[str, str]
 
 
 class Facts(NamedTuple):
-    """What pages are made of.  Without a `standing` the director knows of no other; `asked` are questions by cell."""
+    """What pages are made of.  Without a `standing` the director knows of no other; `asked` are questions by cell;
+    `past` are the snapshots that are kept, oldest first.
+    """
 
     snapshot: Snapshot
     standing: Standing | None = None
     orders: Orders = Orders()
     now_s: float = 0.0
     asked: Mapping[int, float] = {}
+    past: Sequence[Snapshot] = ()
+
+    def at(self, query: Query) -> Facts:
+        """The facts of the snapshot asked for by number, without what is only known of the present; else these."""
+        number = query.get("snapshot")
+        if number is None or number == str(self.snapshot.number):
+            return self
+        kept = [found.number for found in self.past]
+        for found in self.past:
+            if str(found.number) == number:
+                return Facts(found)
+        known = f"{kept[0]} to {kept[-1]}, where something changed" if kept else "only the present one"
+        raise Refused("snapshot_unknown", f"no such snapshot is kept, but {known}", status=404, place="snapshot")
 
     @property
     def demand(self) -> Demand | None:
@@ -62,6 +77,8 @@ class Pages:
             return refusal(refused)
 
     def _page(self, facts: Facts, path: str, query: Query) -> msgspec.Struct | Sequence[msgspec.Struct]:
+        if path in ("/status", "/flows", "/explain"):
+            facts = facts.at(query)
         snapshot = facts.snapshot
         match path:
             case "/status":

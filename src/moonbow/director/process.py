@@ -47,6 +47,7 @@ SELDOM = 4  # intervals between two looks at doors that others watch
 LOOK_S = 0.25  # between two looks at files and at the clock
 MEASURE_S = 1.0  # between two looks into the own site
 FORECAST_S = 5.0  # between two looks at load
+SNAPSHOTS_MAX = 64  # whole decisions kept with their inputs, to explain what was answered then
 FIRST_LOOK_S = 1.0  # how long the first answers wait for the first looks at doors
 RECALLED_S_MAX = 600.0  # what is remembered from longer ago is not answered from before that
 CONFIRM_S = 5.0
@@ -88,6 +89,7 @@ class Director:
         self._began_s = 0.0
         self._spill = NOTHING
         self._snapshot = self._take()
+        self._past = deque([self._snapshot], maxlen=SNAPSHOTS_MAX)
         plane = plane_of(world, ref.region)
         servers = {f"ns-{peer.site.name}": (site_address(world, peer),) for peer in plane}
         self.names = Answers(world, state, [self._home], Ports.DNS, self._snapshot, servers=servers)
@@ -293,6 +295,7 @@ class Director:
             self.names.serve(after)
         words = changes_between(before, after)
         if words:
+            self._past.append(after)
             self.changes.append(Change(after.number, after.changed_at_s, after.digest, words))
             log.info("decided", extra={"f": {"snapshot": after.number, "digest": after.digest, "changes": words}})
         judged = self.knowledge.judged
@@ -333,4 +336,5 @@ class Director:
             await asyncio.to_thread(judge_order, self._facts(), wanted)
 
     def _facts(self) -> Facts:
-        return Facts(self._snapshot, self.standing(), self._orders.value, time.time(), self.forecast.asked)
+        now, asked, past = time.time(), self.forecast.asked, tuple(self._past)
+        return Facts(self._snapshot, self.standing(), self._orders.value, now, asked, past)
