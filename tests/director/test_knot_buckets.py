@@ -16,6 +16,8 @@ from moonbow.director.model import Map, Table
 from moonbow.director.slices import BLOCK_BITS, cell_scope, slice_of
 from moonbow.world import World
 
+pytestmark = pytest.mark.slow
+
 V4_BLOCK_END = 1 << 96  # the IPv6 block before it, ::/32, holds IPv4 and is cut finer
 
 

@@ -38,7 +38,7 @@ from moonbow.world import World
 from moonbow.world.model import Dns
 from support import eventually_async
 
-pytestmark = needs_knot
+pytestmark = [needs_knot, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from moonbow.director.shelf import Shelf
 from .conftest import ROOT
 from .test_mmdb import Raw, leaf, write
 
+pytestmark = pytest.mark.slow
+
 KNOWN = {"194.2.0.0/15": "FR", "12.0.0.0/8": "US", "53.0.0.0/8": "DE", "200.160.0.0/11": "BR"}
 KNOWN |= {"1.33.0.0/16": "JP", "1.34.0.0/15": "TW", "1.120.0.0/13": "AU", "101.4.0.0/14": "CN"}
 SIX = {"2001:660::/32": "FR", "2400:4000::/22": "JP"}

@@ -27,6 +27,8 @@ from .conftest import ROOT
 from .test_maps_cli import KNOWN, SIX
 from .test_mmdb import Raw, leaf, write
 
+pytestmark = pytest.mark.slow
+
 SLOT = 2  # where no other test runs a director
 BASE, OTHER, NEW = (make_ranges(code, [(0, code)]) for code in ("DE", "FR", "JP"))
 ME = Entry(number=0, digest="", source="", at="2026-01-01T00:00:00Z", who="me")

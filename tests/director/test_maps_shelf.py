@@ -29,6 +29,8 @@ from moonbow.director.ledger import (
 )
 from moonbow.director.shelf import Shelf
 
+pytestmark = pytest.mark.slow
+
 WRITER = Path(__file__).with_name("map_writer.py")
 BASE = make_ranges("base", [(0, "DE")])
 OTHER = make_ranges("other", [(0, "FR")])

@@ -28,6 +28,8 @@ from support import eventually
 from .conftest import Doors
 from .directors import NAMES, ZONE, Directors, Running, directing
 
+pytestmark = pytest.mark.slow
+
 FRANCE, AFRICA = "194.2.0.0", "196.10.52.0"
 PARIS, FRANKFURT, SINGAPORE, TOKYO = (f"127.11{where}.11" for where in ("0.1", "0.2", "1.1", "1.2"))
 CAPE_TOWN = "127.110.3.11"

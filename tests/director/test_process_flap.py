@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from moonbow.director.addresses import Ranges
 from moonbow.world import World
 from support import eventually
 
 from .conftest import Doors
 from .directors import directing
+
+pytestmark = pytest.mark.slow
 
 FRANCE, PARIS = "194.2.0.0", "127.110.1.11"
 SPELL_S, TURN_S = 12.0, 0.7

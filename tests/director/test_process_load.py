@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from moonbow.director.addresses import Ranges
 from moonbow.world import World
 from support import eventually
 
 from .conftest import Doors
 from .directors import Directors, directing
+
+pytestmark = pytest.mark.slow
 
 PARIS, FRANKFURT = "127.110.1.11", "127.110.2.11"
 FRENCH = [f"194.{second}.{third}.0" for second in (2, 3) for third in range(0, 256, 64)]

@@ -18,6 +18,8 @@ from support import eventually_async
 
 from .conftest import shipped
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("paris", "frankfurt", "singapore", "tokyo")
 
 
