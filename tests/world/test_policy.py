@@ -60,6 +60,13 @@ FAULTS = [
     Fault("regions.emea.sites[0].gateways", lambda world: _site(world, gateways=17)),
     Fault("regions.emea.sites[0].capacity", lambda world: _site(world, capacity=0)),
     Fault("regions.emea.sites[0].address", lambda world: _site(world, address="here")),
+    Fault("regions.emea.data.sql", lambda world: world["regions"]["emea"]["data"].update(sql="galera")),
+    Fault("regions.emea.data.objects", lambda world: world["regions"]["emea"]["data"].update(objects="seaweedfs")),
+    Fault("regions.emea.data.mongodb", lambda world: world["regions"]["emea"]["data"].update(documents="mongodb")),
+    Fault(
+        "regions.emea.data.mongodb",
+        lambda world: world["regions"]["emea"]["data"].update(documents="mongodb", mongodb="http://mongo"),
+    ),
     Fault("traffic.default", lambda world: world["traffic"].update(default="mars")),
     Fault("traffic.continents.XX", lambda world: world["traffic"].update(continents={"XX": "emea"})),
     Fault("traffic.continents.AS", lambda world: world["traffic"].update(continents={"AS": "mars"})),

@@ -13,7 +13,7 @@ import time
 from .errors import Refused
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-KINDS = frozenset({"usr", "org", "rom", "dir", "inb", "ent", "ses", "gwy", "fam", "key"})
+KINDS = frozenset({"usr", "org", "rom", "dir", "inb", "ent", "ses", "gwy", "fam", "key", "fil"})
 _ID = re.compile(r"([a-z]{3})_([a-z][a-z0-9]{0,15})_([0-7][0-9a-hjkmnp-tv-z]{25})")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

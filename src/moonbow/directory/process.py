@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.federation.shared import LOG_OP, SharedPlane
-from moonbow.stores.directory_sqlite import DirectorySqlite
 from moonbow.stores.home import HomeRegion
+from moonbow.stores.process import open_directory
 from moonbow.wire.rest import ChangePerson, NewPerson, Session
 from moonbow.wire.shared import PublicKey, SharedRecord
 from moonbow.wire.values import Person
@@ -104,8 +104,8 @@ class Directory:
     def open(
         cls, world: World, state: Path, ref: SiteRef, bus: Bus, registry: CollectorRegistry | None = None
     ) -> Directory:
-        """The directory of a gateway of site `ref`, on the embedded store; `ConfigError` if a secret is missing."""
-        store = DirectorySqlite(state / "regions" / ref.region / "directory.db", HomeRegion.of(ref))
+        """The directory of a gateway of site `ref`, on the region's engine; `ConfigError` if a secret is missing."""
+        store = open_directory(world, state, HomeRegion.of(ref))
         return cls(world, state, ref, store, bus, registry=registry)
 
     async def start(self) -> None:

@@ -20,8 +20,8 @@ import msgspec
 from moonbow.base.files import write_private
 from moonbow.base.ids import new_id
 from moonbow.federation.shared import NOTHING, PAGE_MAX
-from moonbow.stores.directory_sqlite import DirectorySqlite
 from moonbow.stores.home import HomeRegion
+from moonbow.stores.process import open_directory
 from moonbow.wire.shared import PublicKey
 from moonbow.world import World, load_world
 
@@ -31,9 +31,10 @@ from .keys import KeyRing
 from .login import LoginKey, login_key_path, normal_login, read_login_key
 from .model import CompanyRow, PersonRow
 from .passwords import hash_password
+from .ports import Store
 from .process import open_regions
 
-Stores = dict[str, DirectorySqlite]
+Stores = dict[str, Store]
 
 
 async def seed(state: Path, now: float) -> Demo:
@@ -44,7 +45,7 @@ async def seed(state: Path, now: float) -> Demo:
     stores: Stores = {}
     try:
         for region in world.regions:
-            stores[region] = DirectorySqlite(state / "regions" / region / "directory.db", HomeRegion(region))
+            stores[region] = open_directory(world, state, HomeRegion(region))
             await _announce_keys(region, state, stores[region], now)
         for company in demo.companies:
             await _seed_company(world, state, company, stores, now)
@@ -78,7 +79,7 @@ def _demo(world: World, path: Path) -> Demo:
     return demo
 
 
-async def _announce_keys(region: str, state: Path, store: DirectorySqlite, now: float) -> None:
+async def _announce_keys(region: str, state: Path, store: Store, now: float) -> None:
     ring = KeyRing(region, state / "regions" / region / "keys")
     ring.open(now)
     await store.shared.append([PublicKey(region=region, kid=key.kid, x=key.x, version=0) for key in ring.files], now)

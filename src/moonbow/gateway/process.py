@@ -33,7 +33,7 @@ from moonbow.federation.model import unpack_live
 from moonbow.federation.process import Federation
 from moonbow.presence.process import Presence
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.timeline_sqlite import SqliteTimeline
+from moonbow.stores.process import open_timeline
 from moonbow.timeline import transactions
 from moonbow.wire import rest as wire
 from moonbow.wire import subjects
@@ -70,7 +70,7 @@ class Gateway:
         ref, region = self.ref, self.ref.region
         home = HomeRegion.of(ref)
         name = f"{ref.site.name}/{self.number}"
-        self.store = SqliteTimeline(self.state / "regions" / region / "timeline.db", home)
+        self.store = open_timeline(self.world, self.state, home)
         self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
         self.directory = Directory.open(self.world, self.state, ref, self.bus, REGISTRY)
         self.presence = Presence(self.world, region, self.bus, self.incarnation)

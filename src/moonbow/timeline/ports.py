@@ -75,9 +75,14 @@ Callback = Callable[[Any, BaseException | None], None]
 
 
 class Store(Protocol):
-    """One region's timeline store as a process uses it.  `Unavailable` when the engine does not answer."""
+    """One region's timeline store as a process uses it.  `Unavailable` when the engine does not answer.
+
+    `commits` and `operations` count this process's transactions and what was done in them.
+    """
 
     region: str
+    commits: int
+    operations: int
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     def submit(self, work: Callable[..., Any], args: tuple[Any, ...], done: Callback) -> None: ...

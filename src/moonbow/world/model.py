@@ -36,11 +36,17 @@ class Site(Struct, frozen=True):
 
 
 class RegionData(Struct, frozen=True):
-    """Which engine keeps what in a region."""
+    """Which engine keeps what in a region.
 
-    sql: Literal["sqlite"] = "sqlite"
-    documents: Literal["sql"] = "sql"
-    objects: Literal["directory"] = "directory"
+    `sql`: directory, keys and files' records; `documents`: the timeline, in that SQL or in MongoDB at `mongodb`
+    (a connection string); `objects`: what files hold.  `encrypted`: whether what people wrote is sealed at rest.
+    """
+
+    sql: Literal["sqlite", "galera"] = "sqlite"
+    documents: Literal["sql", "mongodb"] = "sql"
+    objects: Literal["directory", "seaweedfs"] = "directory"
+    mongodb: str | None = None
+    encrypted: bool = True
 
 
 class Region(Struct, frozen=True):

@@ -36,6 +36,15 @@ class Ports:
     DNS = 5300
     DIRECTOR = 5301  # the director's own HTTP: /status, /explain, /doors
     VIEWS = 5302  # directors among themselves
+    DATA = 5310  # the agent that tends a site's data nodes: /healthz, /status
+    SQL = 3306
+    SQL_CLUSTER = 4567  # Galera's group communication
+    SQL_INCREMENT = 4568  # what a returning node missed
+    SQL_SNAPSHOT = 4444  # everything, for a new node
+    OBJECTS_MASTER = 9333  # SeaweedFS; each of these has its gRPC port 10,000 above
+    OBJECTS_VOLUME = 9340
+    OBJECTS_FILER = 9350
+    OBJECTS_S3 = 9360
 
 
 def site_address(world: World, ref: SiteRef) -> str:
@@ -141,6 +150,7 @@ def _region_problems(
     world: World, name: str, region: Region, seen_sites: dict[str, str], seen_addresses: dict[str, str]
 ) -> Iterator[str]:
     place = f"regions.{name}"
+    yield from _data_problems(place, region)
     if not any(site.kind == "primary" for site in region.sites):
         yield f"{place}.sites: a region needs at least one primary site"
     if len(region.sites) > 200:
@@ -176,6 +186,23 @@ def _region_problems(
                 if site.address in seen_addresses:
                     yield f"{spot}.address: {site.address} is taken by {seen_addresses[site.address]}"
                 seen_addresses.setdefault(site.address, spot)
+
+
+def _data_problems(place: str, region: Region) -> Iterator[str]:
+    """A cluster needs an odd vote: two primaries and a witness in a third place, or three primaries."""
+    data = region.data
+    primaries = sum(site.kind == "primary" for site in region.sites)
+    witnesses = sum(site.kind == "witness" for site in region.sites)
+    for field, engine in (("sql", data.sql), ("objects", data.objects)):
+        if engine in ("galera", "seaweedfs") and not (primaries >= 2 and (primaries + witnesses) % 2):
+            yield (
+                f"{place}.data.{field}: {engine} wants two primary sites or more and, with the witness, an odd number"
+                f" of sites; here are {primaries} and {witnesses}"
+            )
+    if (data.documents == "mongodb") != (data.mongodb is not None):
+        yield f'{place}.data.mongodb: a connection string goes with documents = "mongodb", and the other way round'
+    if data.mongodb is not None and not data.mongodb.startswith(("mongodb://", "mongodb+srv://")):
+        yield f"{place}.data.mongodb: not a connection string (mongodb://host:port/?replicaSet=name)"
 
 
 def _traffic_problems(world: World) -> Iterator[str]:
