@@ -35,7 +35,7 @@ class Site(Struct, frozen=True):
     address: str | None = None
 
 
-class RegionData(Struct, frozen=True):
+class RegionData(Struct, frozen=True, omit_defaults=True):
     """Which engine keeps what in a region.
 
     `sql`: directory, keys and files' records; `documents`: the timeline, in that SQL or in MongoDB at `mongodb`
