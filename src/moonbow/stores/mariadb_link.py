@@ -19,6 +19,9 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 from pymysql.converters import escape_string
 
+from moonbow.base.errors import ConfigError
+from moonbow.world import SqlWay
+
 CONNECT_S = 1.0  # for each step of the way in
 ANSWER_S = 4.0  # a cluster that loses a site stands still for up to 3 s
 RETURN_S = 5.0  # between two looks whether the own site's node is back
@@ -37,15 +40,26 @@ class Lost(Again):
 
 @dataclass
 class Nodes:
-    """How to reach a region's nodes, the own site's first.  `tls` None: only for a server on a private machine."""
+    """How to reach a region's nodes, the own site's first."""
 
     hosts: tuple[tuple[str, int], ...]
     user: str
     database: str
-    tls: ssl.SSLContext | None = None
+    tls: ssl.SSLContext
     _own_is_back: threading.Event = field(default_factory=threading.Event)
     _look_at: float = 0.0
     _looking: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, way: SqlWay) -> Nodes:
+        """The nodes that a world's way to SQL names; `ConfigError` if its certificates cannot be read."""
+        try:
+            tls = ssl.create_default_context(cafile=way.ca)
+            tls.load_cert_chain(way.cert, way.key)
+        except OSError as error:
+            raise ConfigError(f"certificates of the SQL client: {error}") from error
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        return cls(tuple((host, way.port) for host in way.hosts), way.user, way.database, tls)
 
     def open(self, session: str) -> tuple[int, MariaConnection]:
         """A connection to the first node that serves, with its place in `hosts`; `Lost` if none does."""
@@ -93,7 +107,7 @@ class Nodes:
         return connection
 
 
-class MariaConnection(Connection):  # type: ignore[misc]  # PyMySQL comes without types
+class MariaConnection(Connection):  # type: ignore[misc]  # it has no types
     """PyMySQL's, which answers several questions at once."""
 
     def wait_for(self, answer_s: float) -> None:

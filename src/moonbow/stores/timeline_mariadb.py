@@ -109,12 +109,13 @@ class MariaTimeline(WritingStore):
 
         def run() -> None:
             with self._link() as link:
+                result, fault = None, None
                 try:
-                    outcome = (_read_from(link, begin, self.region, self._sealer, work, args, kwargs), None)
+                    result = _read_from(link, begin, self.region, self._sealer, work, args, kwargs)
                 except BaseException as error:
-                    outcome = (None, error)
+                    fault = error
                 with contextlib.suppress(RuntimeError):  # the loop has been closed
-                    loop.call_soon_threadsafe(tell, *outcome)
+                    loop.call_soon_threadsafe(tell, result, fault)
                 _end(link)
 
         self._reading += 1
