@@ -73,8 +73,8 @@ class MariaAdapter:
         self.state, self.site = state, site
         self.world = load_world(state / "world.toml")
         self.nodes = Nodes.of(sql_way(self.world, state, HOME, site))
-        if empty:
-            self.ask(*(f"DROP TABLE IF EXISTS {table}" for table in TABLES))
+        if empty and self.ask("SHOW TABLES LIKE 'timeline\\_meta'")[0]:
+            self.ask(*(f"DELETE FROM {table}" for table in TABLES))
 
     def open(self, region: str = HOME) -> MariaTimeline:
         return MariaTimeline(self.nodes, HomeRegion(region))

@@ -134,14 +134,14 @@ class Link:
     def __init__(self, nodes: Nodes, session: str) -> None:
         self._nodes, self._session = nodes, session
         self._connection: MariaConnection | None = None
-        self._place = 0
+        self.place = 0
 
     def ready(self) -> None:
         """Between transactions: see that there is a connection, to the own site's node if that serves again."""
-        if self._connection is not None and self._place and self._nodes.own_is_back():
+        if self._connection is not None and self.place and self._nodes.own_is_back():
             self.drop()
         if self._connection is None:
-            self._place, self._connection = self._nodes.open(self._session)
+            self.place, self._connection = self._nodes.open(self._session)
 
     def run(self, sql: str) -> list[Sequence[Any]]:
         """The rows of each statement of `sql`.  `Again`, `Lost`, or the driver's error."""

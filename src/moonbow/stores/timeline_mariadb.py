@@ -22,7 +22,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import pymysql
 
 from moonbow.base.errors import Broken, Unavailable
-from moonbow.timeline import transactions
+from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Post
 from moonbow.timeline.ports import Reads
 from moonbow.vault.plain import Plain
@@ -46,9 +46,12 @@ READ_TRIES = 3
 _MODE = "sql_mode = 'STRICT_ALL_TABLES'"
 WRITING = (
     f"SET SESSION {_MODE}, tx_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 3,"
-    " idle_write_transaction_timeout = 2, wsrep_sync_wait = 1"
-)  # fmt: skip
-READING = f"SET SESSION {_MODE}, tx_isolation = 'REPEATABLE-READ', idle_readonly_transaction_timeout = 60"
+    " idle_write_transaction_timeout = 2"
+)
+READING = (
+    f"SET SESSION {_MODE}, tx_isolation = 'REPEATABLE-READ', idle_readonly_transaction_timeout = 60,"
+    " group_concat_max_len = 16777216"
+)
 SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;"
 LATEST = f"SET SESSION wsrep_sync_wait = 1;{SNAPSHOT}SET SESSION wsrep_sync_wait = 0;"
 
@@ -72,6 +75,11 @@ class MariaTimeline(WritingStore):
     def retries(self) -> int:
         """How often a transaction was run again."""
         return self._writing.retries
+
+    @property
+    def place(self) -> int:
+        """Which node the writer is connected to: 0 is the own site's."""
+        return self._writing.link.place
 
     async def read(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(reads, …)` on one consistent snapshot of the node that is in use."""
@@ -141,21 +149,28 @@ class MariaTimeline(WritingStore):
         yield self._writing
 
 
+class _Stale(Exception):
+    """Somebody would be refused on a state that may be a moment old."""
+
+
 class MariaEngine:
     """`timeline_batch.Engine` on one link: runs again what the cluster took back, or what was lost on the way."""
 
     faults: tuple[type[Exception], ...] = (Again, pymysql.err.OperationalError)
 
     def __init__(self, link: Link, region: str, sealer: Sealer) -> None:
-        self._link, self._region, self._sealer = link, region, sealer
+        self.link, self._region, self._sealer = link, region, sealer
         self.retries = 0
 
     def transact(self, works: list[Work], run: Callable[[BatchTx], None]) -> BatchTx:
         posts = [work.args[0] for work in works if work.work is transactions.post]
-        violated = False
+        latest = violated = False
         for pause_s in _pauses(GIVE_UP_S):
             try:
-                return self._once(posts, run)
+                return self._once(works, posts, run, latest=latest)
+            except _Stale:
+                latest = True
+                continue
             except Again as error:
                 fault: Exception = error
             except Undone as undone:  # somebody else was first with a key: now they are seen
@@ -164,17 +179,22 @@ class MariaEngine:
                 violated, fault = True, undone
             except pymysql.err.OperationalError as error:
                 raise Unavailable("store_unavailable", str(error)) from error
+            latest = True
             self.retries += 1
             log.info("again", extra={"f": {"because": str(fault)}})
             time.sleep(pause_s)
         raise Unavailable("store_unavailable", "the region's database does not take this now")
 
-    def _once(self, posts: list[Post], run: Callable[[BatchTx], None]) -> BatchTx:
-        self._link.ready()
-        tx = MariaTx(self._link, self._region, self._sealer, time.time_ns() // 1_000_000)
+    def _once(self, works: list[Work], posts: list[Post], run: Callable[[BatchTx], None], *, latest: bool) -> BatchTx:
+        """One try.  What is written is sound on an older state too, by certification; a refusal writes to no stream, so
+        it is said only after a look at the `latest`, for which the cluster is asked."""
+        self.link.ready()
+        tx = MariaTx(self.link, self._region, self._sealer, time.time_ns() // 1_000_000)
         try:
-            tx.begin(posts)
+            tx.begin(posts, latest=latest)
             run(tx)
+            if not latest and any(policy.is_refusal(work.result, work.error) for work in works):
+                raise _Stale
             tx.commit()
         except Lost:
             raise
@@ -187,15 +207,15 @@ class MariaEngine:
 
     def _take_back(self) -> None:
         try:
-            self._link.run("ROLLBACK")
+            self.link.run("ROLLBACK")
         except (Again, pymysql.Error):
-            self._link.drop()
+            self.link.drop()
 
     def prepare(self) -> None:
         """Make the tables that are missing; `Broken` if they were made for another region or by another program."""
         for pause_s in _pauses(GIVE_UP_S):
             try:
-                self._link.ready()
+                self.link.ready()
                 found = self._made_for()
                 break
             except Again:
@@ -211,16 +231,16 @@ class MariaEngine:
             raise Broken(f"this store has layout {version}, and this program reads and writes {VERSION}")
 
     def _made_for(self) -> tuple[str, int]:
-        if not self._link.run("SHOW TABLES LIKE 'timeline\\_meta'")[-1]:
-            self._link.run(SCHEMA)
-        if not self._link.run("SELECT 1 FROM timeline_meta")[-1]:
-            self._link.run(fill("INSERT IGNORE INTO timeline_meta VALUES (1, ?, ?, 1)", (self._region, VERSION)))
-        region, version = self._link.run("SELECT made_for, version FROM timeline_meta")[-1][0]
+        if not self.link.run("SHOW TABLES LIKE 'timeline\\_meta'")[-1]:
+            self.link.run(SCHEMA)
+        if not self.link.run("SELECT 1 FROM timeline_meta")[-1]:
+            self.link.run(fill("INSERT IGNORE INTO timeline_meta VALUES (1, ?, ?, 1)", (self._region, VERSION)))
+        region, version = self.link.run("SELECT made_for, version FROM timeline_meta")[-1][0]
         return str(region), int(version)
 
     def close(self) -> None:
         """Give the connection back."""
-        self._link.drop()
+        self.link.drop()
 
 
 def _read_from(

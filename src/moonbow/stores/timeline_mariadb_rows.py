@@ -6,7 +6,7 @@ and leaves in another, with the commit.  A body is one row of its own, deleted w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from moonbow.base.ids import home, inbox_of
@@ -14,7 +14,7 @@ from moonbow.timeline.model import Known, Post, Row, Span, Stream
 from moonbow.vault.ports import Sealer
 
 from .mariadb_link import Link, fill, literal
-from .timeline_sql import STREAM, RememberingReads, SqlTx
+from .timeline_sql import STREAM, RememberingReads, Sealed, SqlTx
 
 VERSION = 1
 PACKET_BYTES_MAX = 4 * 1_048_576  # of what is kept back; the server takes 16 MiB
@@ -47,8 +47,29 @@ CREATE TABLE IF NOT EXISTS body(entry {_ID} PRIMARY KEY, text MEDIUMBLOB NOT NUL
 CREATE TABLE IF NOT EXISTS timeline_meta(one TINYINT PRIMARY KEY, made_for {_SHORT} NOT NULL, version INT NOT NULL,
     epoch BIGINT NOT NULL);
 """  # `placed` is 1 for a room's entry: an entry has one place, and may be spoken of in inboxes as often as need be
+LATEST_TX = "SET SESSION wsrep_sync_wait = 1;START TRANSACTION;SET SESSION wsrep_sync_wait = 0"
 _TEXT_OF_POST = "body.entry = post.entry"
 _META = "timeline_meta"
+
+
+# Fifty rows in one value cost the client a fraction of fifty rows: it reads every column of every row by itself.  Ids,
+# kinds and codes hold no control characters; texts travel beside, one after the other, their lengths in the rows.
+ROWS_JOINED_MAX = 4_000  # of at most 400 bytes each; the server lets values of 16 MiB through
+TEXTS_JOINED_MAX = 200  # of at most 17 KiB each
+_FIELD, _LINE = "\x1f", "\x1e"
+_TEXT_BYTES = "ifnull(length(text), -1)"
+_ROW_FIELDS = (
+    "some.seq", "some.kind", "ifnull(some.entry, '')", "ifnull(some.author, '')", "ifnull(some.target, '')", "some.no",
+    "some.at", "some.gone", "ifnull(some.detail, '')",
+)  # fmt: skip
+
+
+def _row(stream: str, fields: list[str]) -> Row:
+    seq, kind, entry, author, target, no, at, gone, detail, *_ = fields
+    return Row(
+        stream, int(seq), kind, entry or None, author or None, target or None, int(no), int(at), gone == "1",
+        detail or None,
+    )  # fmt: skip
 
 
 class MariaReads(RememberingReads):
@@ -60,10 +81,68 @@ class MariaReads(RememberingReads):
     def __init__(self, link: Link, region: str, sealer: Sealer, begin: str) -> None:
         super().__init__(region, sealer)
         self._link, self._begin = link, begin
+        self._sealed: dict[str, Sealed] = {}
 
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         begin, self._begin = self._begin, ""
         return list(self._link.run(begin + fill(sql, values))[-1])
+
+    def rows_after(self, stream: Stream, after: int, limit: int) -> list[Row]:
+        if limit > ROWS_JOINED_MAX:
+            return super().rows_after(stream, after, limit)
+        return self._rows(stream, after + 1, after + limit)
+
+    def rows_before(self, stream: Stream, before: int, limit: int) -> list[Row]:
+        if limit > ROWS_JOINED_MAX:
+            return super().rows_before(stream, before, limit)
+        beyond = min(before, stream.head + 1)
+        return self._rows(stream, beyond - limit, beyond - 1)
+
+    def _rows(self, stream: Stream, first: int, last: int) -> list[Row]:
+        """The rows from `first` to `last`, both included; with a page of them the texts that will be asked for next."""
+        page = last - first < TEXTS_JOINED_MAX
+        join = "LEFT JOIN body ON body.entry = some.entry AND kind = 'entry'" if page else ""
+        lines = self._joined(
+            (*_ROW_FIELDS, *([_TEXT_BYTES] if page else [])),
+            f"order_row some {join} WHERE stream = ? AND seq BETWEEN ? AND ?",
+            (stream.key, first, last),
+        )
+        found: list[Row] = []
+        for fields, sealed in lines:
+            row = _row(stream.ident, fields)
+            if page and row.entry and row.kind == "entry" and home(row.entry) == self.region:
+                self._sealed[row.entry] = (row.entry, row.author or "", stream.ident, sealed)
+            found.append(row)
+        return sorted(found, key=lambda row: row.seq)
+
+    def _texts(self, entries: Sequence[str]) -> list[Sealed]:
+        absent = [entry for entry in entries if entry not in self._sealed]
+        found = [self._sealed[entry] for entry in entries if entry in self._sealed]
+        for start in range(0, len(absent), TEXTS_JOINED_MAX):
+            some = absent[start : start + TEXTS_JOINED_MAX]
+            lines = self._joined(
+                ("post.entry", "author", "room", _TEXT_BYTES),
+                f"post LEFT JOIN body ON {self.TEXT_OF_POST} WHERE post.entry IN {_tuple(some)}",
+            )
+            found += [(entry, author, room, sealed) for (entry, author, room, _), sealed in lines]
+        return found
+
+    def _joined(
+        self, fields: Sequence[str], source: str, values: Sequence[object] = ()
+    ) -> Iterator[tuple[list[str], bytes | None]]:
+        """Rows that travel as one value, and the text of each if its bytes are counted last."""
+        text = "group_concat(text SEPARATOR '')" if fields[-1] == _TEXT_BYTES else "NULL"
+        ((joined, texts),) = self._all(
+            f"SELECT group_concat(concat_ws('{_FIELD}', {', '.join(fields)}) SEPARATOR '{_LINE}'), {text}"
+            f" FROM {source}",
+            values,
+        )
+        start = 0
+        for line in joined.split(_LINE) if joined else ():
+            found = line.split(_FIELD)
+            count = int(found[-1]) if text != "NULL" else -1
+            yield found, texts[start : start + count] if count >= 0 else None
+            start += max(count, 0)
 
 
 class MariaTx(SqlTx):
@@ -85,10 +164,14 @@ class MariaTx(SqlTx):
         self._kept: dict[str, list[str]] = {}  # rows to insert, by table
         self._kept_bytes = self._written = 0
 
-    def begin(self, posts: Sequence[Post]) -> None:
-        """Open the transaction; lock and read what `posts` will ask for."""
+    def begin(self, posts: Sequence[Post], *, latest: bool) -> None:
+        """Open the transaction; lock and read what `posts` will ask for.
+
+        `latest`: first wait until this node has all that was acknowledged at any site.
+        """
+        begin = LATEST_TX if latest else "START TRANSACTION"
         if not posts:
-            self._link.run("START TRANSACTION")
+            self._link.run(begin)
             return
         rooms = {post.room for post in posts}
         inboxes = {inbox_of(post.author) for post in posts if home(post.room) != self.region}
@@ -96,8 +179,8 @@ class MariaTx(SqlTx):
         streams = sorted(rooms | inboxes)
         keys = {(post.author, post.client_id) for post in posts}
         seats = {(post.room, post.author) for post in posts}
-        _, found, gone, known, spans = self._link.run(
-            "START TRANSACTION;"
+        *_, found, gone, known, spans = self._link.run(
+            f"{begin};"
             f"SELECT {STREAM} FROM stream FORCE INDEX (id) WHERE id IN {_tuple(streams)} ORDER BY id FOR UPDATE;"
             f"SELECT person FROM gone WHERE person IN {_tuple(authors)};"
             "SELECT author, client_id, mark, entry, state, seq, code, early FROM post"

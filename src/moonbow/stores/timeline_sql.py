@@ -29,6 +29,8 @@ IN_MAX = 500  # values in one question
 ROW = "seq, kind, entry, author, target, no, at, gone, detail"
 STREAM = "id, `key`, head, no, creator, card, regions, pair"
 
+Sealed = tuple[str, str, str, bytes | None]  # entry, author, room, and the text as it rests
+
 
 class SqlReads(ABC):
     """`timeline.ports.Reads` over the tables."""
@@ -121,14 +123,17 @@ class SqlReads(ABC):
     def bodies(self, entries: Sequence[str]) -> dict[str, Stored]:
         """What was written, opened; a text rests sealed for the place of its entry."""
         found: dict[str, Stored] = {}
-        for entry, author, room, sealed in self._each_in(
-            f"SELECT post.entry, author, room, text FROM post LEFT JOIN body ON {self.TEXT_OF_POST}"
-            " WHERE post.entry IN ({})",
-            entries,
-        ):
+        for entry, author, room, sealed in self._texts(entries):
             text = self._sealer.open(author, entry, sealed) if sealed is not None else None
             found[entry] = Stored(author, room, text)
         return found
+
+    def _texts(self, entries: Sequence[str]) -> list[Sealed]:
+        return self._each_in(
+            f"SELECT post.entry, author, room, text FROM post LEFT JOIN body ON {self.TEXT_OF_POST}"
+            " WHERE post.entry IN ({})",
+            entries,
+        )
 
     def _each_in(self, sql: str, wanted: Sequence[str]) -> list[Any]:
         """Rows of a question whose `{}` stands for the values wanted, some at a time."""
