@@ -96,18 +96,19 @@ class GaleraEngine:
     ) -> T:
         """Run `once` with the number of a node until it succeeds, fails for good, or time and runs are used up."""
         ends_s = time.monotonic() + within_s
-        for run in range(runs_max):
+        run = 0
+        while True:
+            run += 1
             no = choose_node(self._troubled_until_s, time.monotonic())
             try:
                 return once(no)
             except (DBAPIError, PoolEmpty, _AtCommit) as error:
                 self._judge(error, no, repeatable)
-                last = error
-            pause_s = random.uniform(0.5, 1.0) * min(0.5, 0.01 * 2**run)
-            if time.monotonic() + pause_s > ends_s:
-                break
+                pause_s = random.uniform(0.5, 1.0) * min(0.5, 0.005 * 2 ** min(run, 7))
+                if run >= runs_max or time.monotonic() + pause_s > ends_s:
+                    detail = f"the region's database does not answer: {_said(error)}"
+                    raise Unavailable("store_unavailable", detail) from error
             time.sleep(pause_s)
-        raise Unavailable("store_unavailable", f"no node of the region's database answers: {_said(last)}") from last
 
     def _judge(self, error: Exception, no: int, repeatable: bool) -> None:
         """Return if the work is to be run again; raise what it comes to otherwise."""
