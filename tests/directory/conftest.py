@@ -25,3 +25,9 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def state(seeded: Path, tmp_path: Path) -> Path:
     """A fresh copy of it."""
     return shutil.copytree(seeded, tmp_path / "state")
+
+
+@pytest.fixture(params=["sqlite"])
+def backing(request: pytest.FixtureRequest, tmp_path: Path) -> Backing:
+    """An empty database of each engine."""
+    return OnSqlite(tmp_path / "directory.db")

@@ -8,8 +8,9 @@ from moonbow.directory.ports import Store as DirectoryStore
 from moonbow.timeline.ports import Store as TimelineStore
 from moonbow.world import World
 
-from .directory_sqlite import DirectorySqlite
+from .directory_sql import DIRECTORY_TABLES, DirectorySql
 from .home import HomeRegion
+from .sql import Sql
 from .timeline_sqlite import SqliteTimeline
 
 
@@ -20,4 +21,4 @@ def open_timeline(world: World, state: Path, home: HomeRegion) -> TimelineStore:
 
 def open_directory(world: World, state: Path, home: HomeRegion) -> DirectoryStore:
     """The region's directory."""
-    return DirectorySqlite(state / "regions" / home.name / "directory.db", home)
+    return DirectorySql(Sql.sqlite(state / "regions" / home.name / "directory.db", home, *DIRECTORY_TABLES))
