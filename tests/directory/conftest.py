@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from directory_house import NOW, WORLD
+from directory_stores import Backing, OnSqlite
 from moonbow.directory.seed import seed
 
 
