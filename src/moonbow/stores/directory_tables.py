@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Connection, Double, ForeignKey, Index, MetaData, String, Table, func, select
 
-from .tables import KEPT, Number, Replace
+from .tables import COUNTED, KEPT, Number, Replace
 
 DIRECTORY = MetaData()
 Id, Hash, Mark = String(64), String(64), String(255)
@@ -77,7 +77,7 @@ release = Table(
     Column("no", Number, primary_key=True, autoincrement=True),
     Column("login_hash", Hash, nullable=False),
     Column("company", Id, nullable=False),
-    **(KEPT | {"sqlite_with_rowid": True, "sqlite_autoincrement": True}),
+    **COUNTED,
 )
 erased = Table(
     "erased", DIRECTORY, Column("person", Id, primary_key=True), Column("at", Double, nullable=False), **KEPT

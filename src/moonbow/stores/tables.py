@@ -18,6 +18,8 @@ KEPT: dict[str, Any] = {
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_nopad_bin",
 }
+# The same for a table whose first column counts up by itself, and never backwards.
+COUNTED: dict[str, Any] = KEPT | {"sqlite_with_rowid": True, "sqlite_autoincrement": True}
 # SQLite counts up in no type but INTEGER, which there has 64 bits.
 Number = BigInteger().with_variant(Integer, "sqlite")
 # Up to 16 MiB; SQLite's has no bound of its own.
