@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, MetaData
 
 from moonbow.base.errors import Unavailable
+from moonbow.world import SqlWay
 
 from .home import HomeRegion
 from .migrations import STEPS, Step
