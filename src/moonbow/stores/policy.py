@@ -18,37 +18,28 @@ OVERTAKEN = frozenset(
         1062,  # a key that the snapshot did not show yet
         1180,  # could not be certified
         1205,  # waited for a lock for too long
-        1213,  # deadlock
+        1213,  # deadlock, or another node was first
         1317,  # interrupted, to let a transaction of another node in
-        3024,
-        1969,  # took longer than the server allows
+        1412,  # the table was given a new column since the snapshot
+        1451,  # a row that points here came, and
+        1452,  # one pointed to went, both unseen by the snapshot
     }
 )
-# The node cannot serve now.
+# The node cannot serve now, or does not answer.
 AWAY = frozenset(
     {
-        0,  # the driver's own: the connection is closed
+        0,  # the driver's own word for a connection that is closed
         1040,  # too many connections
-        1047,  # not part of the cluster's majority
+        1047,  # not in the part of the cluster that has the majority
         1053,  # stopping
-        1152,
-        1153,
-        1158,
-        1159,
-        1160,
-        1161,  # the network
-        1184,
-        1203,
-        1290,  # read-only
+        *(1152, 1158, 1159, 1160, 1161, 1184),  # the network
+        1203,  # too many connections of this user
         1927,  # the connection was ended
-        2002,
-        2003,  # nobody answers
-        2006,
-        2013,  # the connection was lost
-        2055,
+        *(2002, 2003),  # nobody listens
+        *(2006, 2013, 2055),  # the connection was lost
     }
 )
-MISCONFIGURED = frozenset({1044, 1045, 1049, 1698, 2026})
+MISCONFIGURED = frozenset({1044, 1045, 1049, 1698})  # no such account, password or database
 
 
 def decide_failure(code: int, *, committing: bool, repeatable: bool) -> Verdict:

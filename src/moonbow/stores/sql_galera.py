@@ -41,7 +41,14 @@ WAIT_FOR_OTHERS = 7  # wsrep_sync_wait: before reads, before UPDATE and DELETE, 
 class GaleraEngine:
     """`sql.Engine` on the nodes of a region."""
 
-    def __init__(self, way: SqlWay, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:
+    def __init__(
+        self,
+        way: SqlWay,
+        home: HomeRegion,
+        metadata: Sequence[MetaData],
+        steps: Sequence[Step],
+        within_s: float,
+    ) -> None:
         context = ssl.create_default_context(cafile=way.ca)  # the node must bear the address that it is asked at
         context.load_cert_chain(way.cert, way.key)
         self._readers = [_engine(way, host, context, "AUTOCOMMIT", "") for host in way.hosts]
@@ -49,7 +56,7 @@ class GaleraEngine:
         self._troubled_until_s = [0.0] * len(way.hosts)
         self._lock = threading.Lock()
         try:
-            self._repeat(lambda no: _prepare(self._readers[no], home, metadata, steps), True, OPEN_S, 1_000)
+            self._repeat(lambda no: _prepare(self._readers[no], home, metadata, steps), True, within_s, 1_000)
         except BaseException:
             self.close()
             raise
