@@ -8,16 +8,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pymysql
 import pytest
 
-from galera_cluster import SITES, WITNESS, Cluster, running
+from galera_cluster import SITES, WITNESS, Cluster
 from support import eventually
 
 pytestmark = pytest.mark.slow
 PAUSE_S_MAX = 4.0  # of writes after the loss of a site
+CANNOT_CONNECT, GONE, LOST, ACCESS_DENIED, NO_SECURE_TRANSPORT = 2003, 2006, 2013, 1045, 3159
 
 
 class Writer:
@@ -78,12 +78,11 @@ def empty_table(cluster: Cluster) -> None:
         cursor.execute("DELETE FROM acked")
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A complete cluster that every test here leaves complete."""
-    with running(tmp_path_factory.mktemp("galera")) as cluster:
-        cluster.until_redundant()
-        yield cluster
+@pytest.fixture
+def cluster(galera_cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster of the session, complete again after the test."""
+    yield galera_cluster
+    galera_cluster.heal()
 
 
 def test_one_node_serves_by_the_operators_word(galera_node: Cluster) -> None:
@@ -95,6 +94,23 @@ def test_one_node_serves_by_the_operators_word(galera_node: Cluster) -> None:
     said = galera_node.status("paris")
     assert (said["ready"], said["redundant"], said["size"], said["expected"]) == (True, False, 1, 3)
     assert not (galera_node.folder("paris") / "force").exists()
+
+
+def test_only_the_regions_own_certificate_opens_the_database(galera_node: Cluster) -> None:
+    def refused(**keys: object) -> int:
+        with pytest.raises(pymysql.MySQLError) as caught:
+            galera_node.connect("paris", **keys)
+        return int(caught.value.args[0])
+
+    own, none = galera_node.way("paris"), {"ssl_cert": None, "ssl_key": None}
+    assert refused(**none) == ACCESS_DENIED
+    node = own.cert.with_name("data-paris.crt")  # the right authority, another name
+    assert refused(ssl_cert=str(node), ssl_key=str(node.with_suffix(".key"))) == ACCESS_DENIED
+    mesh = own.cert.with_name("mesh-paris.crt")
+    assert refused(ssl_cert=str(mesh), ssl_key=str(mesh.with_suffix(".key"))) in (GONE, LOST)
+    assert refused(ssl_ca=str(own.ca.with_name("mesh-ca.crt"))) == CANNOT_CONNECT
+    plain = {"ssl_ca": None, "ssl_verify_identity": False, "ssl_disabled": True, **none}
+    assert refused(**plain) in (ACCESS_DENIED, NO_SECURE_TRANSPORT)
 
 
 def test_a_site_is_lost_with_its_disk_and_comes_back(cluster: Cluster) -> None:
@@ -158,7 +174,7 @@ def test_a_witness_with_a_stale_view_joins_the_others(cluster: Cluster) -> None:
 
 
 @pytest.mark.long
-def test_an_orderly_stop_knows_who_may_begin_alone(tmp_path: Path, cluster: Cluster) -> None:
+def test_an_orderly_stop_knows_who_may_begin_alone(cluster: Cluster) -> None:
     cluster.stop(WITNESS, "frankfurt", "paris")
     cluster.start("paris")
     cluster.until_ready("paris")
@@ -178,3 +194,34 @@ def test_a_node_that_may_be_behind_waits_for_the_other(cluster: Cluster) -> None
         cluster.until_ready("frankfurt", within_s=25)
     cluster.start("paris")
     cluster.until_redundant()
+
+
+@pytest.mark.long
+def test_a_site_that_dies_while_it_receives_everything_starts_over(cluster: Cluster) -> None:
+    empty_table(cluster)
+    cluster.kill("paris")
+    cluster.delete("paris")
+    cluster.start("paris")
+    receiving = cluster.folder("paris") / "data" / "sst_in_progress"
+    eventually(receiving.exists, within_s=20)
+    cluster.kill("paris")
+    cluster.start("paris")
+    cluster.until_redundant()
+    assert rows_at(cluster, "paris") == rows_at(cluster, "frankfurt")
+
+
+@pytest.mark.long
+def test_writes_pause_for_four_seconds_at_most_in_ten_losses_of_a_site(cluster: Cluster) -> None:
+    pauses = []
+    for number in range(10):
+        lost, left = SITES[number % 2], SITES[(number + 1) % 2]
+        empty_table(cluster)
+        with Writer(cluster, left) as writer:
+            began = len(writer.acked)
+            cluster.kill(lost)
+            eventually(lambda writer=writer, began=began: len(writer.acked) > began + 200, within_s=20)
+            pauses.append(writer.longest_pause_s())
+        cluster.heal()
+        assert writer.rows() <= rows_at(cluster, lost)
+    print("\npauses", *(f"{pause:.2f}" for pause in sorted(pauses)))
+    assert sorted(pauses)[9] <= PAUSE_S_MAX
