@@ -24,7 +24,7 @@ from .adapters.sql import LocalSql
 from .galera import node_settings, render_accounts
 from .model import NodeStatus, Position, View
 from .pages import Facts, answer
-from .policy import Decision, Reports, decide_running, decide_start
+from .policy import Decision, Reports, decide_running, decide_start, is_apart
 
 LOOK_S = 0.25  # between two looks at a node that does not serve, and at its peers
 CALM_S = 1.0  # at one that serves
@@ -50,7 +50,7 @@ class Agent:
         client = peer_context(ssl.PROTOCOL_TLS_CLIENT, state / "pki", ref)
         self.peers = [Peer(world, voter, client) for voter in voters if voter.site.name != self.name]
         self.nodes = tuple(voter.site.name for voter in voters if voter.site.kind == "primary")
-        self.expected = len(voters)
+        self.witnesses = tuple(voter.site.name for voter in voters if voter.site.kind == "witness")
         self.position: Position | None = None
         self.status = NodeStatus()
         self.decision = Decision("wait", "it has just been started")
@@ -58,6 +58,7 @@ class Agent:
         self._heard: dict[str, tuple[float, DataReport]] = {}
         self._looked = asyncio.Event()  # everybody was asked once
         self._accounts = False
+        self._came_with: View | None = None
         self._force = settings.folder / "force"
         home = site_address(world, ref)
         server = peer_context(ssl.PROTOCOL_TLS_SERVER, state / "pki", ref)
@@ -81,13 +82,14 @@ class Agent:
 
     def report(self) -> DataReport:
         """What this site tells the others.  An engine that runs and does not answer may hold more than is known."""
-        view, running = self.engine.view(), self.engine.running
+        view, running = self._view(), self.engine.running
         position = self.status.position if running and self.status.position.history else self.position
         held = position or Position()
         return DataReport(
             site=self.name,
             running=running,
             primary=self.status.primary,
+            ready=self.status.ready,
             known=position is not None,
             history=held.history,
             seqno=held.seqno,
@@ -98,19 +100,29 @@ class Agent:
             size=self.status.size,
         )
 
+    def _view(self) -> View:
+        """The saved view; an engine that starts with one takes it off the disk until it is in a component again."""
+        return self._came_with if self._came_with and not self.status.primary else self.engine.view()
+
     def reports(self) -> Reports:
         """What is known of the region now."""
         now = time.monotonic()
         fresh = {site: report for site, (at, report) in self._heard.items() if now - at < STALE_S}
-        return Reports(self.nodes, {**fresh, self.name: self.report()})
+        return Reports(self.nodes, self.witnesses, {**fresh, self.name: self.report()})
 
     def facts(self) -> Facts:
         """What the pages are made of."""
         heard = self.reports().heard
-        others = tuple(report for site, report in heard.items() if site != self.name)
-        doing, why = self.decision
         return Facts(
-            self.region, self.witness, heard[self.name], self.status, self.expected, doing, why, self.starts, others
+            region=self.region,
+            witness=self.witness,
+            report=heard[self.name],
+            status=self.status,
+            expected=len(self.nodes + self.witnesses),
+            doing=self.decision.action,
+            why=self.decision.why,
+            starts=self.starts,
+            heard=tuple(report for site, report in heard.items() if site != self.name),
         )
 
     def _publish(self, path: str, _: dict[str, str]) -> Page:
@@ -136,7 +148,7 @@ class Agent:
                 why = await self._watch()
             except ConfigError as error:
                 why = str(error)
-            self.status, self._accounts = NodeStatus(), False
+            self.status, self._accounts, self._came_with = NodeStatus(), False, None
             pause_s = PAUSE_FIRST_S if time.monotonic() - began > 60.0 else min(PAUSE_MAX_S, 2 * pause_s)
             self.decision = Decision("wait", why)
             log.warning("engine ended", extra={"f": {"why": why, "pause_s": pause_s}})
@@ -157,6 +169,7 @@ class Agent:
         self._force.unlink(missing_ok=True)
         self.starts += 1
         position, self.position = self.position, None
+        self._came_with = self.engine.view() if self.decision.action == "reform" else None
         await self.engine.start(self.decision.action, position)
 
     def _decide(self, decision: Decision) -> None:
@@ -168,23 +181,25 @@ class Agent:
         """Why the engine is gone, and it is gone when this returns."""
         assert self.engine.process is not None
         ended = asyncio.create_task(self.engine.process.wait())
-        apart_since = heard_at = time.monotonic()
+        reforming, apart_since, heard_at = self.decision.action == "reform", time.monotonic(), time.monotonic()
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=CALM_S if self.status.ready else LOOK_S)
-                found = await self._look()
-                now = time.monotonic()
+                found, now = await self._look(), time.monotonic()
                 self.status = found or NodeStatus(state=self.status.state)
+                reforming = reforming and not self.status.primary
                 heard_at = now if found or not self._accounts else heard_at
-                if found is None or found.primary:
-                    apart_since = now
+                reports = self.reports()
+                apart_since = apart_since if is_apart(self.name, reports, found is not None) else now
                 if now - heard_at > HANG_S:
                     await self.engine.kill()
                     return f"it did not answer for {HANG_S:.0f} s"
-                if again := decide_running(self.name, self.reports(), now - apart_since):
+                if again := decide_running(self.name, reports, now - apart_since, reforming):
                     await self.engine.stop()
                     self.engine.forget_view()
                     return again.why
+            if reforming:
+                self.engine.forget_view()
             return f"it ended with code {ended.result()}"
         finally:
             ended.cancel()
@@ -207,7 +222,7 @@ class Agent:
 
     def _as_seen_by_nodes(self) -> NodeStatus:
         """An arbitrator answers no questions: it is where the nodes that serve say it is."""
-        view: View = self.engine.view()
+        view = self.engine.view()
         heard = self.reports().heard
         for report in (heard[site] for site in self.nodes if site in heard):
             if report.primary and view.me and view.me in report.members:
