@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from timeline_stores import ADAPTERS, Adapter
+from galera_cluster import SITES
+from timeline_stores import Adapter, MariaAdapter, SqliteAdapter
 
 
-@pytest.fixture(params=ADAPTERS, ids=[kind.name for kind in ADAPTERS])
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.slow)])
 def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
-    made: Adapter = request.param(tmp_path)
-    return made
+    if request.param == "sqlite":
+        return SqliteAdapter(tmp_path)
+    return MariaAdapter(request.getfixturevalue("galera_node").state, SITES[0])

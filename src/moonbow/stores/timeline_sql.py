@@ -35,6 +35,7 @@ class SqlReads(ABC):
 
     LOCK = ""  # what a question says that must keep others from changing its answer
     TEXT_OF_POST = "body.`key` = post.body"
+    META = "meta"
 
     def __init__(self, region: str, sealer: Sealer) -> None:
         self.region = region
@@ -191,7 +192,7 @@ class SqlReads(ABC):
         return self._one("SELECT 1 FROM gone WHERE person = ?", (person,)) is not None
 
     def epoch(self) -> int:
-        return int(self._one("SELECT epoch FROM meta")[0])
+        return int(self._one(f"SELECT epoch FROM {self.META}")[0])
 
 
 class RememberingReads(SqlReads):
@@ -276,13 +277,13 @@ class SqlTx(RememberingReads):
         self._do("UPDATE post SET state = ?, seq = ?, code = ? WHERE entry = ?", (state, seq, code, entry))
 
     def erase_body(self, entry: str) -> None:
-        self._erase("entry = ?", entry)
+        self._erase("post.entry = ?", entry)
 
     def erase_author(self, author: str) -> list[str]:
         rooms = self._all(
             "SELECT DISTINCT room FROM post WHERE author = ? AND state <> 'refused' ORDER BY room", (author,)
         )
-        self._erase("author = ?", author)
+        self._erase("post.author = ?", author)
         return [room for (room,) in rooms]
 
     def _erase(self, which: str, value: str) -> None:
