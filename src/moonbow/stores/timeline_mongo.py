@@ -37,8 +37,9 @@ T = TypeVar("T")
 SELECT_MS = 2_000  # for a primary to be found; an election takes longer than that only when there is no majority
 ANSWER_MS = 5_000
 READERS_MAX = 4
-TRIES_MAX = 12  # of one transaction that met others
-PAUSE_S = 0.005  # after the first meeting; doubled each time, up to 32 times as long, and spread by chance
+MEET_S = 8.0  # for a transaction that meets others again and again
+TRIES_MAX = 5  # to learn whether a commit was taken
+PAUSE_S, PAUSE_S_MAX = 0.005, 0.2  # after the first meeting, doubled each time, and spread by chance
 JOURNALLED = WriteConcern(w="majority", j=True, wtimeout=ANSWER_MS)
 
 
@@ -48,27 +49,34 @@ class MongoEngine:
     faults: tuple[type[Exception], ...] = (PyMongoError,)
 
     def __init__(
-        self, client: MongoClient[Document], database: Database[Document], region: str, sealer: Sealer
+        self, database: Database[Document], region: str, sealer: Sealer, began: Callable[[], None] = lambda: None
     ) -> None:
-        self._client, self._database, self._region, self._sealer = client, database, region, sealer
+        self._database, self._region, self._sealer, self._began = database, region, sealer, began
 
     def transact(self, works: list[Work], run: Callable[[BatchTx], None]) -> BatchTx:
-        """Run and commit; again when the server says that it met another transaction."""
+        """Run and commit; again when the server says that it met another transaction.  `began()` is told each time."""
         posts = [value for work in works for value in work.args if isinstance(value, Post)]
         try:
-            with self._client.start_session() as session:
-                for attempt in range(TRIES_MAX):
-                    try:
-                        return self._attempt(session, posts, run)
-                    except PyMongoError as error:
-                        if not error.has_error_label("TransientTransactionError"):
-                            raise
-                    time.sleep(PAUSE_S * 2 ** min(attempt, 5) * random.random())
+            with self._database.client.start_session() as session:
+                return self._meeting(session, posts, run)
         except (DuplicateKeyError, BulkWriteError) as error:
             raise refused_write(error) from error
         except PyMongoError as error:
             raise Unavailable("store_unavailable", f"MongoDB does not take the transaction: {error}") from error
-        raise Unavailable("busy", "too many transactions meet in the same rooms; try again in a moment")
+
+    def _meeting(self, session: ClientSession, posts: list[Post], run: Callable[[BatchTx], None]) -> MongoTx:
+        until, pause_s = time.monotonic() + MEET_S, PAUSE_S
+        while True:
+            try:
+                self._began()
+                return self._attempt(session, posts, run)
+            except PyMongoError as error:
+                if not error.has_error_label("TransientTransactionError"):
+                    raise
+                if time.monotonic() > until:
+                    raise Unavailable("busy", "too many writers meet in these rooms; try again soon") from error
+            time.sleep(pause_s * random.random())
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
     def _attempt(self, session: ClientSession, posts: list[Post], run: Callable[[BatchTx], None]) -> MongoTx:
         with session.start_transaction(ReadConcern("snapshot"), JOURNALLED, ReadPreference.PRIMARY):
@@ -113,7 +121,7 @@ class MongoTimeline(WritingStore):
             self._client.close()
             raise
         self._readers = ThreadPoolExecutor(READERS_MAX, "timeline-reader")
-        self._writing = MongoEngine(self._client, self._database, home.name, self._sealer)
+        self._writing = MongoEngine(self._database, home.name, self._sealer, self._begin)
         self._thread.start()
 
     def _open(self, home: HomeRegion) -> Database[Document]:
@@ -167,5 +175,7 @@ class MongoTimeline(WritingStore):
 
     @contextlib.contextmanager
     def _engine(self) -> Generator[Engine]:
-        self._began = time.monotonic()
         yield self._writing
+
+    def _begin(self) -> None:
+        self._began = time.monotonic()

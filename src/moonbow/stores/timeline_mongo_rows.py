@@ -7,7 +7,7 @@ same one the server lets one go on and tells the other to begin anew (WriteConfl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
@@ -33,6 +33,7 @@ from moonbow.vault.ports import Sealer
 
 Document = dict[str, Any]
 LAYOUT = 1
+AMONG_MAX = 100
 INDEXES: dict[str, list[tuple[list[str], dict[str, Any]]]] = {
     "stream": [(["pair"], {"unique": True, "partialFilterExpression": {"pair": {"$type": "string"}}})],
     "order_row": [
@@ -121,10 +122,9 @@ class MongoReads:
         return _known(found) if found else None
 
     def bodies(self, entries: Sequence[str]) -> dict[str, Stored]:
-        found = self._find("post", {"_id": {"$in": list(entries)}}) if entries else ()
         return {
             post["_id"]: Stored(post["author"], post["room"], self._opened(post["author"], post["_id"], post["body"]))
-            for post in found
+            for post in self._among("post", "_id", entries)
         }
 
     def _opened(self, author: str, entry: str, body: bytes | None) -> bytes | None:
@@ -142,8 +142,7 @@ class MongoReads:
         return found["_id"] if found else None
 
     def heads(self, streams: Sequence[str]) -> dict[str, int]:
-        found = self._find("stream", {"_id": {"$in": list(streams)}}) if streams else ()
-        return {document["_id"]: document["head"] for document in found}
+        return {document["_id"]: document["head"] for document in self._among("stream", "_id", streams)}
 
     def copies(self, after: str, limit: int) -> list[tuple[str, int]]:
         """Rooms homed elsewhere, with the head of our copy, by id beyond `after`."""
@@ -190,6 +189,11 @@ class MongoReads:
     def _at(self, collection: str) -> Collection[Document]:
         return self._db[collection]
 
+    def _among(self, collection: str, field: str, values: Sequence[str], **more: str) -> Iterator[Document]:
+        """The documents whose field has one of these values, asked for in parts."""
+        for start in range(0, len(values), AMONG_MAX):
+            yield from self._find(collection, {**more, field: {"$in": list(values[start : start + AMONG_MAX])}})
+
     def _find(self, collection: str, wanted: Document) -> Any:
         return self._at(collection).find(wanted, session=self._session)
 
@@ -220,10 +224,10 @@ class MongoTx(MongoReads):
             keys.setdefault(post.author, []).append(post.client_id)
         self._posts = dict.fromkeys((post.author, post.client_id) for post in posts)
         for author, client_ids in keys.items():
-            for found in self._find("post", {"author": author, "client_id": {"$in": client_ids}}):
+            for found in self._among("post", "client_id", client_ids, author=author):
                 self._posts[author, found["client_id"]] = _known(found)
         self._gone = dict.fromkeys((post.author for post in posts), False)
-        self._gone.update((found["_id"], True) for found in self._find("gone", {"_id": {"$in": list(self._gone)}}))
+        self._gone.update((found["_id"], True) for found in self._among("gone", "_id", list(self._gone)))
 
     def post(self, author: str, client_id: str) -> Known | None:
         key = (author, client_id)
