@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pymongo import MongoClient
+
 from moonbow.base.ids import base32
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.mariadb_link import Nodes
 from moonbow.stores.timeline_mariadb import MariaTimeline
 from moonbow.stores.timeline_mariadb_rows import SCHEMA
+from moonbow.stores.timeline_mongo import MongoTimeline
+from moonbow.stores.timeline_mongo_rows import INDEXES
 from moonbow.stores.timeline_sqlite import SqliteTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.model import Answer, Fresh, Post, Row, text_body
@@ -94,12 +98,41 @@ class MariaAdapter:
         return [*WRITER, f"{self.state}@{self.site}"]
 
 
+class MongoAdapter:
+    """A server that speaks MongoDB's wire protocol: a database of its own each, named in the connection string."""
+
+    name = "mongodb"
+    erases_late = False
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    @classmethod
+    def new(cls, server: str) -> MongoAdapter:
+        """On a server's address with a place for the database's name: one that nobody has used."""
+        return cls(server.format(f"t{uuid.uuid4().hex[:12]}"))
+
+    def open(self, region: str = HOME) -> MongoTimeline:
+        return MongoTimeline(self.address, HomeRegion(region))
+
+    def resting(self) -> bytes:
+        """Every value of every document; of the engine's own files, see `MariaAdapter.resting`."""
+        with MongoClient[dict[str, Any]](self.address) as client:
+            database = client.get_default_database()
+            return repr([list(database[name].find()) for name in INDEXES]).encode()
+
+    def writer(self) -> list[str]:
+        return [*WRITER, self.address]
+
+
 TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA)
 WRITER = [sys.executable, str(Path(__file__).with_name("timeline_writer.py"))]
 
 
 def adapter_at(where: str) -> Adapter:
-    """The store that a writer was told to write to: a folder, or a state and a site of it."""
+    """The store that a writer was told to write to: a folder, a state and a site of it, or a connection string."""
+    if where.startswith("mongodb://"):
+        return MongoAdapter(where)
     state, _, site = where.partition("@")
     return MariaAdapter(Path(state), site, empty=False) if site else SqliteAdapter(Path(where))
 
