@@ -70,7 +70,7 @@ class Gateway:
         ref, region = self.ref, self.ref.region
         home = HomeRegion.of(ref)
         name = f"{ref.site.name}/{self.number}"
-        self.store = open_timeline(self.world, self.state, home)
+        self.store = open_timeline(self.world, self.state, home, ref.site.name)
         self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
         self.directory = Directory.open(self.world, self.state, ref, self.bus, REGISTRY)
         self.presence = Presence(self.world, region, self.bus, self.incarnation)

@@ -83,6 +83,8 @@ class SqliteTimeline(WritingStore):
         except sqlite3.Error as error:
             raise Unavailable("store_unavailable", str(error)) from error
 
+    read_latest = read  # there is one file
+
     def close(self) -> None:
         """Commit what is waiting, then stop."""
         self._stop_writing()
