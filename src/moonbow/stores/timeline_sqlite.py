@@ -83,7 +83,9 @@ class SqliteTimeline(WritingStore):
         except sqlite3.Error as error:
             raise Unavailable("store_unavailable", str(error)) from error
 
-    read_latest = read  # there is one file
+    async def read_latest(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same: there is one file."""
+        return await self.read(work, *args, **kwargs)
 
     def close(self) -> None:
         """Commit what is waiting, then stop."""
