@@ -35,6 +35,7 @@ from moonbow.presence.process import Presence
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_timeline
 from moonbow.timeline import transactions
+from moonbow.timeline.ports import Store
 from moonbow.wire import rest as wire
 from moonbow.wire import subjects
 from moonbow.world import Ports, SiteRef, World, load_world, site_address
@@ -42,6 +43,7 @@ from moonbow.world import Ports, SiteRef, World, load_world, site_address
 from .app import Outer, make_api
 from .doors import Doors
 from .flow import Flow
+from .homes import Homes
 from .operator import Directors
 from .pages import load_pages
 from .rest import Calls, House
@@ -70,8 +72,10 @@ class Gateway:
         ref, region = self.ref, self.ref.region
         home = HomeRegion.of(ref)
         name = f"{ref.site.name}/{self.number}"
-        self.store = open_timeline(self.world, self.state, home)
+        self.store: Store = open_timeline(self.world, self.state, home, ref.site.name)
         self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
+        homes = self._homes()
+        self.store = homes or self.store
         self.directory = Directory.open(self.world, self.state, ref, self.bus, REGISTRY)
         self.presence = Presence(self.world, region, self.bus, self.incarnation)
         self.flow = Flow(self.incarnation, self.store)
@@ -93,9 +97,19 @@ class Gateway:
             asyncio.create_task(self._erase_again(), name="erase"),
             asyncio.create_task(self._watch_doors(), name="doors"),
         ]
+        if homes is not None:
+            self._tasks.append(asyncio.create_task(homes.run(), name="homes"))
         for task in self._tasks:
             task.add_done_callback(self._ended)
         await self._serve()
+
+    def _homes(self) -> Homes | None:
+        """Where each site has a database node of its own, posts go to their room's site."""
+        data = self.world.regions[self.ref.region].data
+        if data.sql != "galera" or data.documents != "sql":
+            return None
+        sites = [ref.site.name for ref in self.world.primaries(self.ref.region)]
+        return Homes(self.store, self.bus, self.incarnation, self.ref.site.name, sites)
 
     async def _listen(self) -> None:
         region = self.ref.region

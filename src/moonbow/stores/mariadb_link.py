@@ -6,6 +6,7 @@ MariaDB's list of error codes; Galera adds 1213 (certification), 1180 and 1047 (
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 import time
@@ -118,14 +119,15 @@ class MariaConnection(Connection):  # type: ignore[misc]  # it has no types
         """The rows of each statement of `sql`."""
         cursor = self.cursor()
         cursor.execute(sql)
-        found = [cursor.fetchall()]
+        found: list[Sequence[Any]] = [cursor.fetchall()]
         while cursor.nextset():
             found.append(cursor.fetchall())
         return found
 
     def abandon(self) -> None:
-        """Close without a word to the server."""
-        self._force_close()
+        """Close, whatever the server says to it."""
+        with contextlib.suppress(pymysql.Error, OSError):
+            self.close()
 
 
 class Link:
@@ -187,7 +189,8 @@ def literal(value: object) -> str:
             return str(int(value))
         case bytes():
             return f"x'{value.hex()}'"
-    raise TypeError(f"{type(value).__name__} has no place in a statement")
+        case _:
+            raise TypeError(f"{type(value).__name__} has no place in a statement")
 
 
 @lru_cache(maxsize=1024)

@@ -134,7 +134,7 @@ class MariaTimeline(WritingStore):
             self._reading -= 1
 
     @contextlib.contextmanager
-    def _link(self) -> Iterator[Link]:
+    def _link(self) -> Generator[Link]:
         link = self._links.get()
         try:
             yield link
