@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
@@ -137,7 +137,7 @@ def _engine(way: SqlWay, host: str, context: ssl.SSLContext, isolation: Isolatio
 
 
 @contextmanager
-def _disposed(engine: Engine) -> Iterator[Engine]:
+def _disposed(engine: Engine) -> Generator[Engine]:
     try:
         yield engine
     finally:
