@@ -65,6 +65,16 @@ def test_sites_that_count_at_once_miss_nothing(galera_cluster: Cluster) -> None:
     play(scenario())
 
 
+def test_who_writes_sees_what_was_acknowledged_anywhere(galera_cluster: Cluster) -> None:
+    async def scenario() -> None:
+        async with counting(galera_cluster.way("paris"), galera_cluster.way("frankfurt")) as sites:
+            for no in range(1, 61):
+                assert await sites[no % 2].write(add_one) == no
+                assert await sites[1 - no % 2].write(lambda db: db.scalar(COUNT)) == no
+
+    play(scenario())
+
+
 def test_a_site_whose_node_does_not_answer_asks_its_sister(galera_cluster: Cluster) -> None:
     way = galera_cluster.way("paris")
 

@@ -44,6 +44,13 @@ layout = Table(
 )
 
 
+NAMES = {
+    "sqlite": "SELECT name FROM sqlite_schema",
+    "mysql": "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
+    "UNION SELECT index_name FROM information_schema.statistics WHERE table_schema = DATABASE()",
+}
+
+
 @dataclass(frozen=True)
 class Step:
     """From the version before to `version`, by `change`, which may meet a database without the tables it is about.
@@ -89,39 +96,42 @@ def prepare(db: Connection, home: HomeRegion, metadata: Sequence[MetaData], step
     Call where no two of one node do it at once.  `ConfigError` if only a newer program can work with the database,
     `Broken` if it was made for another region.
     """
-    old = inspect(db).has_table(made_for.name)  # the first release kept no account of layouts
-    _make_tables(db, _about)
+    standing = _standing(db)
+    _make_tables(db, _about, standing)
     _bind(db, home)
     newest = max((step.version for step in steps), default=1)
-    db.execute(insert_missing(layout), {"one": 1, "version": 1 if old else newest, "oldest": 1})
+    first = 1 if made_for.name in standing else newest  # the first release kept no account of layouts
+    db.execute(insert_missing(layout), {"one": 1, "version": first, "oldest": 1})
     version, oldest = db.execute(select(layout.c.version, layout.c.oldest)).one()
     if oldest > newest:
         raise ConfigError(
             f"the region's database has layout {version}, for releases that know {oldest}; this one knows {newest}"
         )
     for tables in metadata:
-        _make_tables(db, tables)
+        _make_tables(db, tables, standing)
     for step in sorted(steps, key=lambda step: step.version):
         if step.version > version:
             step.change(db)
             _reach(db, step)
     for tables in metadata:
-        _make_indexes(db, tables)
+        _make_indexes(db, tables, standing)
 
 
-def _make_tables(db: Connection, metadata: MetaData) -> None:
-    found = set(inspect(db).get_table_names())
+def _standing(db: Connection) -> frozenset[str]:
+    """The names of all tables and indexes that there are; asked in one go, because every start of a process asks."""
+    return frozenset(db.exec_driver_sql(NAMES[db.dialect.name]).scalars())
+
+
+def _make_tables(db: Connection, metadata: MetaData, standing: frozenset[str]) -> None:
     for table in metadata.sorted_tables:
-        if table.name not in found:
+        if table.name not in standing:
             db.execute(CreateTable(table, if_not_exists=True))
 
 
-def _make_indexes(db: Connection, metadata: MetaData) -> None:
-    found = inspect(db)
+def _make_indexes(db: Connection, metadata: MetaData, standing: frozenset[str]) -> None:
     for table in metadata.sorted_tables:
-        known = {index["name"] for index in found.get_indexes(table.name)}
         for index in table.indexes:
-            if index.name not in known:
+            if index.name not in standing:
                 db.execute(CreateIndex(index, if_not_exists=True))
 
 

@@ -1,7 +1,8 @@
 """What comes of a failure of a region's SQL node.
 
 Laws: work that may have been committed is run again only if it may be run twice; a fault that another node or a moment
-later can mend is never `broken`, one that they cannot is never tried again.
+later can mend is never `broken`, one that they cannot is never tried again; while a node is well, none after it is
+asked.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ AWAY = frozenset(
 MISCONFIGURED = frozenset({1044, 1045, 1049, 1698})  # no such account, password or database
 
 
+STRIKES_MAX = 4  # a node in trouble is tried again at least every 16 s
+
+
 def decide_failure(code: int, *, committing: bool, repeatable: bool) -> Verdict:
     """What to do about error `code` of the node, met while `committing` or before, in work that may be `repeatable`.
 
@@ -55,7 +59,30 @@ def decide_failure(code: int, *, committing: bool, repeatable: bool) -> Verdict:
     return "config" if code in MISCONFIGURED else "broken"
 
 
-def choose_node(troubled_until_s: list[float], now_s: float) -> int:
-    """Which node to ask: the first without recent trouble, else the one whose trouble is the oldest."""
-    well = [no for no, until in enumerate(troubled_until_s) if until <= now_s]
-    return well[0] if well else min(range(len(troubled_until_s)), key=troubled_until_s.__getitem__)
+class Standing:
+    """Which of a region's nodes to ask: the first that is well, else the one whose trouble ends first.
+
+    A node in trouble is tried again ever more seldom, and by one work at a time: what does not answer costs each who
+    asks it `answer_s` seconds.
+    """
+
+    def __init__(self, nodes: int, answer_s: float) -> None:
+        self._answer_s = answer_s
+        self._until_s = [0.0] * nodes
+        self._strikes = [0] * nodes
+
+    def choose(self, now_s: float) -> int:
+        """The number of the node to ask now."""
+        well = [no for no, until in enumerate(self._until_s) if until <= now_s]
+        if not well:
+            return min(range(len(self._until_s)), key=self._until_s.__getitem__)
+        if self._strikes[well[0]]:
+            self._until_s[well[0]] = now_s + self._answer_s
+        return well[0]
+
+    def answered(self, node: int) -> None:
+        self._until_s[node], self._strikes[node] = 0.0, 0
+
+    def failed(self, node: int, now_s: float) -> None:
+        self._strikes[node] = min(self._strikes[node] + 1, STRIKES_MAX)
+        self._until_s[node] = now_s + 2.0 ** self._strikes[node]
