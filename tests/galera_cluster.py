@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -164,19 +163,19 @@ def running(state: Path, slot: int = BREAK_SLOT, *sites: str) -> Iterator[Cluste
 
 
 @pytest.fixture(scope="session")
-def galera_cluster() -> Iterator[Cluster]:
+def galera_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A complete cluster; leave it so."""
     _skip_without_engines()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), CLUSTER_SLOT) as cluster:
+    with running(tmp_path_factory.mktemp("cluster"), CLUSTER_SLOT) as cluster:
         cluster.until_redundant()
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def galera_node() -> Iterator[Cluster]:
+def galera_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The node of `paris`, serving alone."""
     _skip_without_engines()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), NODE_SLOT, SITES[0]) as cluster:
+    with running(tmp_path_factory.mktemp("node"), NODE_SLOT, SITES[0]) as cluster:
         cluster.until_ready(SITES[0])
         yield cluster
 

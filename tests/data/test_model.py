@@ -11,7 +11,11 @@ GRASTATE = f"# GALERA saved state\nversion: 2.1\nuuid:    {HISTORY}\nseqno:   -1
 
 
 def test_a_saved_view() -> None:
-    assert parse_view(SAVED) == View(ME, f"{ME}:7", tuple(sorted((ME, HISTORY))))
+    found = parse_view(SAVED)
+    assert found == View("5ee99582-bb8d-11e2-23de375c1d30", f"{ME}:7", found.members)
+    assert found.members == ("2f78d780-ea5d-11f1-db0994c6cd75", found.me)
+    again = SAVED.replace(f"my_uuid: {ME}", f"my_uuid: {ME.replace('b8e3', 'b8e4')}")  # it started with this view
+    assert parse_view(again) == found
     for torn in range(len(SAVED) - 1):
         assert parse_view(SAVED[:torn]) == View()
 

@@ -12,6 +12,7 @@ from moonbow.data.policy import (
     GATHER_S,
     LEFT_OUT_S,
     REFORM_S,
+    Action,
     Reports,
     decide_running,
     decide_start,
@@ -91,29 +92,33 @@ def test_the_operators_word_stands_above_what_is_unknown_but_not_above_what_is_k
 def test_a_running_node_is_restarted_only_for_what_does_not_mend_itself() -> None:
     serving = report("b", 20, ("ib", "iw"), primary=True, running=True)
     left_out = reports(report("a", 9, ALL, running=True), serving, witness(members=("ib", "iw")))
-    assert is_apart("a", left_out, answers=False)
-    assert decide_running("a", left_out, REFORM_S - 1, reforming=False) is None
-    assert decide_running("a", left_out, REFORM_S, reforming=False) == (
-        "join",
-        "b serves, and it did not find there in 25 s",
-    )
-    assert decide_running("a", left_out, LEFT_OUT_S, reforming=True) is not None
-    inside = reports(
-        report("a", -1, ("ia", "ib"), running=True), msgspec.structs.replace(serving, members=("ia", "ib"))
-    )
-    assert not is_apart("a", inside, answers=False)  # it receives a snapshot
+    assert is_apart("a", left_out, "join")
+    assert decide_running("a", left_out, REFORM_S - 1, "join", answers=True) is None
+    decided = decide_running("a", left_out, REFORM_S, "join", answers=True)
+    assert decided == ("join", "b serves, and it did not find there in 25 s")
+    assert decide_running("a", left_out, LEFT_OUT_S, "reform", answers=False) is not None
+    receiving = msgspec.structs.replace(serving, members=("ia", "ib"))
+    assert not is_apart("a", reports(report("a", -1, ("ia", "ib"), running=True), receiving), "join")
+    assert not is_apart("a", reports(report("a", 9, running=True)), "begin")
 
 
 def test_two_that_cannot_find_a_majority_begin_anew_and_one_alone_does_not() -> None:
     apart = reports(report("a", 9, ALL, running=True), report("b", 8, ALL, running=True))
-    assert is_apart("a", apart, answers=True)
-    assert not is_apart("a", apart, answers=False)
-    decided = decide_running("a", apart, REFORM_S, reforming=False)
+    assert is_apart("a", apart, "join")
+    decided = decide_running("a", apart, REFORM_S, "join", answers=True)
     assert decided is not None
     assert decided.action == "begin"
-    assert decide_running("b", apart, REFORM_S, reforming=False) is None
+    assert decide_running("b", apart, REFORM_S, "join", answers=True) is None
     alone = reports(report("a", 9, ALL, running=True), witness(members=ALL))
-    assert decide_running("a", alone, 1e6, reforming=False) is None
+    assert decide_running("a", alone, 1e6, "join", answers=True) is None
+
+
+def test_who_found_nobody_does_not_stay() -> None:
+    alone = reports(report("a", 9, ALL, running=True), witness(members=ALL, running=True))
+    for how, answers in (("reform", False), ("join", False), ("reform", True)):
+        assert decide_running("a", alone, REFORM_S - 1, how, answers) is None
+        decided = decide_running("a", alone, REFORM_S, how, answers)
+        assert decided == ("wait", "it found nobody in 25 s")
 
 
 def test_who_leaves_last_comes_first() -> None:
@@ -152,10 +157,17 @@ def test_for_one_set_of_reports_at_most_one_begins(found: dict, waited_s: float,
         assert site in forced or not known.unknown() or (own.safe and waited_s >= ALONE_S)
 
 
-@given(worlds, st.sampled_from([0.0, LEFT_OUT_S, REFORM_S, 1e6]), st.booleans())
-def test_nobody_running_begins_while_another_may_hold_more(found: dict, apart_s: float, reforming: bool) -> None:  # type: ignore[type-arg]
+@given(
+    worlds,
+    st.sampled_from([0.0, LEFT_OUT_S, REFORM_S, 1e6]),
+    st.sampled_from(["join", "reform", "begin"]),
+    st.booleans(),
+)
+def test_nobody_running_begins_while_another_may_hold_more(
+    found: dict, apart_s: float, how: Action, answers: bool
+) -> None:  # type: ignore[type-arg]
     known = _reports(found)
-    decided = {site: decide_running(site, known, apart_s, reforming) for site in known.heard}
+    decided = {site: decide_running(site, known, apart_s, how, answers) for site in known.heard}
     beginning = [site for site, decision in decided.items() if decision and decision.action == "begin"]
     assert len(beginning) <= 1
     for site in beginning:

@@ -89,26 +89,33 @@ def _rank(report: DataReport, reports: Reports) -> tuple[bool, int, bool, int]:
     return bool(report.history), report.seqno, report.safe, -reports.nodes.index(report.site)
 
 
-def is_apart(me: str, reports: Reports, answers: bool) -> bool:
-    """Whether a running node is not with the majority; `answers`: it can be asked, so it is not just receiving data."""
+def is_apart(me: str, reports: Reports, how: Action) -> bool:
+    """Whether a running node is not with the majority.  `how` it started: "join" once it has been with it.
+
+    Who receives data is with the majority, and who is still making a start waits for nobody.
+    """
     own, serving = reports.heard[me], _serving(me, reports)
     if serving is not None:
         return own.me not in reports.heard[serving].members
-    return answers and not own.primary
+    return not own.primary and how != "begin"
 
 
-def decide_running(me: str, reports: Reports, apart_s: float, reforming: bool) -> Decision | None:
+def decide_running(me: str, reports: Reports, apart_s: float, how: Action, answers: bool) -> Decision | None:
     """Whether to restart a node that runs, but has been apart (`is_apart`) for `apart_s`; None to let it be.
 
     A restart is for what the engine does not mend by itself: a majority that formed without it, or that cannot form.
-    `reforming`: it started with a saved view and has not found anybody since.
+    A node that does not answer (`answers`) has not found anybody since its start, so it has nothing to stay for.
     """
     own, witness = reports.heard[me], me not in reports.nodes
-    patience_s = LEFT_OUT_S if witness or reforming else REFORM_S
+    patience_s = LEFT_OUT_S if witness or how == "reform" else REFORM_S
     if serving := _serving(me, reports):
         why = f"{serving} serves, and it did not find there in {patience_s:.0f} s"
         return Decision("join", why) if apart_s >= patience_s else None
-    if apart_s < REFORM_S or witness or not own.known:
+    if apart_s < REFORM_S:
+        return None
+    if how == "reform" or not answers:
+        return Decision("wait", f"it found nobody in {REFORM_S:.0f} s")
+    if witness or not own.known:
         return None
     first = _decide_first(own, reports, forced=False, waited_s=apart_s)
     return first._replace(why=f"no majority for {REFORM_S:.0f} s, and {first.why}") if first.action == "begin" else None

@@ -22,7 +22,7 @@ from .adapters.engine import Engine, Node, Witness
 from .adapters.peers import Peer, peer_context
 from .adapters.sql import LocalSql
 from .galera import node_settings, render_accounts
-from .model import NodeStatus, Position, View
+from .model import NodeStatus, Position
 from .pages import Facts, answer
 from .policy import Decision, Reports, decide_running, decide_start, is_apart
 
@@ -58,7 +58,6 @@ class Agent:
         self._heard: dict[str, tuple[float, DataReport]] = {}
         self._looked = asyncio.Event()  # everybody was asked once
         self._accounts = False
-        self._came_with: View | None = None
         self._force = settings.folder / "force"
         home = site_address(world, ref)
         server = peer_context(ssl.PROTOCOL_TLS_SERVER, state / "pki", ref)
@@ -82,7 +81,7 @@ class Agent:
 
     def report(self) -> DataReport:
         """What this site tells the others.  An engine that runs and does not answer may hold more than is known."""
-        view, running = self._view(), self.engine.running
+        view, running = self.engine.view(), self.engine.running
         position = self.status.position if running and self.status.position.history else self.position
         held = position or Position()
         return DataReport(
@@ -99,10 +98,6 @@ class Agent:
             members=view.members,
             size=self.status.size,
         )
-
-    def _view(self) -> View:
-        """The saved view; an engine that starts with one takes it off the disk until it is in a component again."""
-        return self._came_with if self._came_with and not self.status.primary else self.engine.view()
 
     def reports(self) -> Reports:
         """What is known of the region now."""
@@ -148,7 +143,7 @@ class Agent:
                 why = await self._watch()
             except ConfigError as error:
                 why = str(error)
-            self.status, self._accounts, self._came_with = NodeStatus(), False, None
+            self.status, self._accounts = NodeStatus(), False
             pause_s = PAUSE_FIRST_S if time.monotonic() - began > 60.0 else min(PAUSE_MAX_S, 2 * pause_s)
             self.decision = Decision("wait", why)
             log.warning("engine ended", extra={"f": {"why": why, "pause_s": pause_s}})
@@ -169,7 +164,6 @@ class Agent:
         self._force.unlink(missing_ok=True)
         self.starts += 1
         position, self.position = self.position, None
-        self._came_with = self.engine.view() if self.decision.action == "reform" else None
         await self.engine.start(self.decision.action, position)
 
     def _decide(self, decision: Decision) -> None:
@@ -181,24 +175,24 @@ class Agent:
         """Why the engine is gone, and it is gone when this returns."""
         assert self.engine.process is not None
         ended = asyncio.create_task(self.engine.process.wait())
-        reforming, apart_since, heard_at = self.decision.action == "reform", time.monotonic(), time.monotonic()
+        how, apart_since, heard_at = self.decision.action, time.monotonic(), time.monotonic()
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=CALM_S if self.status.ready else LOOK_S)
                 found, now = await self._look(), time.monotonic()
                 self.status = found or NodeStatus(state=self.status.state)
-                reforming = reforming and not self.status.primary
+                how = "join" if found and found.primary else how  # it has found the others, or made a start
                 heard_at = now if found or not self._accounts else heard_at
                 reports = self.reports()
-                apart_since = apart_since if is_apart(self.name, reports, found is not None) else now
+                apart_since = apart_since if is_apart(self.name, reports, how) else now
                 if now - heard_at > HANG_S:
                     await self.engine.kill()
                     return f"it did not answer for {HANG_S:.0f} s"
-                if again := decide_running(self.name, reports, now - apart_since, reforming):
+                if again := decide_running(self.name, reports, now - apart_since, how, found is not None):
                     await self.engine.stop()
                     self.engine.forget_view()
                     return again.why
-            if reforming:
+            if how == "reform":
                 self.engine.forget_view()
             return f"it ended with code {ended.result()}"
         finally:
