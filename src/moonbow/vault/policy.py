@@ -29,9 +29,7 @@ def plan_rewrap(companies: Iterable[CompanyKey], current: str) -> list[CompanyKe
     return [company for company in companies if company.region_key != current]
 
 
-def plan_retire(
-    keys: Sequence[RegionKeyInfo], companies: Iterable[CompanyKey], now: float, keep_s: float
-) -> list[str]:
+def plan_retire(keys: Sequence[RegionKeyInfo], companies: Iterable[CompanyKey], now: float, keep_s: float) -> list[str]:
     """The region keys that may be deleted: retired for longer than `keep_s`, and no company key needs them."""
     used = {company.region_key for company in companies}
     return [

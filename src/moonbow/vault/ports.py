@@ -17,15 +17,15 @@ class Sealer(Protocol):
     def seal(self, person: str, place: str, text: bytes) -> bytes:
         """The sealed bytes.
 
-        `Refused` (403) `company_key_revoked` or `person_erased`; `Unavailable` (`key_unavailable`) if the person has
-        no key yet or the keys cannot be read now.
+        `Refused` (403) `company_key_revoked` or `person_erased`; `Unavailable` if the person has no key yet
+        (`key_unavailable`) or keys cannot be read now.
         """
         ...
 
     def open(self, person: str, place: str, sealed: bytes) -> bytes | None:
         """What was sealed; None once the person is erased or their company's key is revoked.
 
-        `Broken` if the bytes were changed, `Unavailable` (`key_unavailable`) if the keys cannot be read now.
+        `Broken` if the bytes were changed, `Unavailable` if the keys cannot be read now.
         """
         ...
 
@@ -38,10 +38,17 @@ class Sealer(Protocol):
 
 
 class Keys(Protocol):
-    """The keys of one region's people and companies."""
+    """The keys of one region's people, as the other rooms know them (`process.Vault`, `plain.NoKeys`)."""
+
+    @property
+    def sealer(self) -> Sealer: ...
 
     async def provide(self, person: str, company: str) -> None:
         """See to it that a person has a key, wrapped by their company's, which is made if it is missing."""
+        ...
+
+    async def provide_all(self, company: str, people: Sequence[str]) -> int:
+        """The same for many people of one company, at most 500; how many had none."""
         ...
 
     async def destroy(self, person: str) -> str | None:
@@ -51,13 +58,7 @@ class Keys(Protocol):
         """
         ...
 
-    async def revoke(self, company: str) -> None:
-        """Make everything of a company's people unreadable; in force everywhere within a minute."""
-        ...
-
-    async def restore(self, company: str) -> None:
-        """Take a revocation back."""
-        ...
+    async def close(self) -> None: ...
 
 
 class RegionKey(Protocol):
@@ -116,8 +117,8 @@ class KeyRows(Protocol):
         """Overwrite a person's key; its id, the same again, None if there never was one."""
         ...
 
-    def bury(self, person: str, company: str, key: str) -> None:
-        """Note that a person is not to get a key, if they never had one."""
+    async def scrub(self) -> None:
+        """See to it that destroyed keys are not left in the engine's log either, where that is in our hands."""
         ...
 
     def set_revoked(self, company: str, revoked: bool) -> bool:
@@ -129,7 +130,7 @@ class KeyRows(Protocol):
         ...
 
     def changes(self) -> int: ...
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Erasable(Protocol):
