@@ -18,8 +18,7 @@ COMMIT_BATCH_MAX = 512  # operations in one transaction
 COMMIT_QUEUE_MAX = 8_192  # operations waiting in one gateway; beyond it callers are told to wait
 SHIP_BATCH_MAX = 64  # effects of one outbox queue in one request to another region
 BODIES_BATCH_MAX = 200  # bodies asked for in one request to another region
-BODY_TTL_S = 50.0  # how long a foreign body may be cached in memory, from the reader's request: with the time that a
-# revocation of keys takes to be seen (vault/ring.py), less than a minute
+BODY_TTL_S = 50.0  # how long a foreign body may be cached in memory, from the reader's request (and keys for 5 more)
 CLOCK_SKEW_S = 2.0  # allowed between sites; taken off the age of a pushed body
 BODY_CACHE_BYTES_MAX = 32 * 1_048_576
 RPC_TIMEOUT_S = 1.0

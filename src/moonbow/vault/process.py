@@ -111,7 +111,7 @@ class Vault:
     def _rotate(self) -> Rotation:
         current = self._region_key.rotate()
         rewrapped = sum(self._rewrap(row) for row in plan_rewrap(self._rows.companies(), current))
-        old = plan_retire(self._region_key.keys(), self._rows.companies(), self._now(), RETIRED_KEEP_S)
+        old = plan_retire(self._region_key.infos(), self._rows.companies(), self._now(), RETIRED_KEEP_S)
         if old:
             self._region_key.drop(old)
         return Rotation(current, rewrapped, tuple(old))

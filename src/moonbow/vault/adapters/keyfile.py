@@ -72,7 +72,7 @@ class RegionKeyFile:
             self._file = self._write(self._read(), self._fresh())
         return self._file.current
 
-    def keys(self) -> Sequence[RegionKeyInfo]:
+    def infos(self) -> Sequence[RegionKeyInfo]:
         """The keys of the file, the oldest first."""
         self._file = self._read()
         found = [RegionKeyInfo(ident, key.made_at, key.retired_at) for ident, key in self._file.keys.items()]
