@@ -25,8 +25,8 @@ from .timeline_sqlite import SqliteTimeline
 from .vault_sql import KEYS, VaultSql
 
 
-def open_timeline(world: World, state: Path, home: HomeRegion, sealer: Sealer) -> TimelineStore:
-    """The region's timeline.  Call on the loop that will hear of its commits."""
+def open_timeline(world: World, state: Path, home: HomeRegion, site: str, sealer: Sealer) -> TimelineStore:
+    """The region's timeline, for a process of `site`.  Call on the loop that will hear of its commits."""
     return SqliteTimeline(state / "regions" / home.name / "timeline.db", home, sealer)
 
 
