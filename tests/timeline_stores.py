@@ -27,7 +27,10 @@ from moonbow.stores.timeline_sqlite import SqliteTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.model import Answer, Fresh, Post, Row, text_body
 from moonbow.timeline.ports import Reads, Store, Tx
+from moonbow.vault.plain import Plain
+from moonbow.vault.ports import Sealer
 from moonbow.world import load_world, sql_way
+from vault_stage import vault_in
 
 T = TypeVar("T")
 HOME = "emea"
@@ -41,6 +44,7 @@ class Adapter(Protocol):
 
     name: str
     erases_late: bool
+    sealed: bool  # then no text can be read in `resting`
 
     def open(self, region: str = HOME) -> Store: ...
     def resting(self) -> bytes: ...
@@ -52,12 +56,16 @@ class SqliteAdapter:
 
     name = "sqlite"
     erases_late = True
+    sealed = False
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "timeline.db"
 
+    def sealer(self) -> Sealer:
+        return Plain()
+
     def open(self, region: str = HOME) -> SqliteTimeline:
-        return SqliteTimeline(self.path, HomeRegion(region))
+        return SqliteTimeline(self.path, HomeRegion(region), self.sealer())
 
     def resting(self) -> bytes:
         return b"".join(file.read_bytes() for file in sorted(self.path.parent.glob("timeline.*")))
@@ -67,11 +75,28 @@ class SqliteAdapter:
         return [*WRITER, str(self.path.parent)]
 
 
+class SealedSqliteAdapter(SqliteAdapter):
+    """The same with its texts sealed, by keys of `person(1)` to `person(9)` that lie beside it."""
+
+    name = "sqlite-sealed"
+    sealed = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.vault = vault_in(folder, HOME)
+        for number in range(1, 10):
+            self.vault.make_key(person(number), f"org_{HOME}_{base32(1)}")
+
+    def sealer(self) -> Sealer:
+        return self.vault.sealer
+
+
 class MariaAdapter:
     """MariaDB Galera: the node of one site of a region that runs.  Each one made begins with nothing."""
 
     name = "mariadb"
     erases_late = False
+    sealed = False
 
     def __init__(self, state: Path, site: str, *, empty: bool = True) -> None:
         self.state, self.site = state, site
@@ -134,7 +159,9 @@ def adapter_at(where: str) -> Adapter:
     if where.startswith("mongodb://"):
         return MongoAdapter(where)
     state, _, site = where.partition("@")
-    return MariaAdapter(Path(state), site, empty=False) if site else SqliteAdapter(Path(where))
+    if site:
+        return MariaAdapter(Path(state), site, empty=False)
+    return (SealedSqliteAdapter if (Path(where) / "keys.db").exists() else SqliteAdapter)(Path(where))
 
 
 def person(number: int, region: str = HOME) -> str:

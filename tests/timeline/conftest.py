@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from galera_cluster import SITES
 from mongo_server import mongo_server
-from timeline_stores import Adapter, MariaAdapter, MongoAdapter, SqliteAdapter
+from timeline_stores import Adapter, MariaAdapter, MongoAdapter, SealedSqliteAdapter, SqliteAdapter
+
+SERVERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("mariadb", "mongodb")]
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +21,15 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mariadb", "mongodb"))])
-def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
+@pytest.fixture(params=["sqlite", "sqlite-sealed", *SERVERS])
+def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adapter]:
     if request.param == "sqlite":
-        return SqliteAdapter(tmp_path)
-    if request.param == "mongodb":
-        return MongoAdapter.new(request.getfixturevalue("mongodb"))
-    return MariaAdapter(request.getfixturevalue("galera_node").state, SITES[0])
+        yield SqliteAdapter(tmp_path)
+    elif request.param == "sqlite-sealed":
+        sealed = SealedSqliteAdapter(tmp_path)
+        yield sealed
+        asyncio.run(sealed.vault.close())
+    elif request.param == "mongodb":
+        yield MongoAdapter.new(request.getfixturevalue("mongodb"))
+    else:
+        yield MariaAdapter(request.getfixturevalue("galera_node").state, SITES[0])

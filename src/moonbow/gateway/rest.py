@@ -27,6 +27,7 @@ from moonbow.federation.process import Federation
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer, Post, Result, RoomView, Row, read_body, text_body, title_body
 from moonbow.timeline.ports import Reads, Store
+from moonbow.vault.erasing import Erasing
 from moonbow.wire import rest as wire
 from moonbow.wire import values
 from moonbow.wire.traffic import OrderGiven
@@ -58,7 +59,8 @@ class Directory(Protocol):
     async def company_name(self, org: str) -> str: ...
     async def add_person(self, claims: Any, wanted: wire.NewPerson, /) -> values.Person: ...
     async def change_person(self, claims: Any, person: str, wanted: wire.ChangePerson, /) -> values.Person: ...
-    async def erase_person(self, claims: Any, person: str, /) -> None: ...
+    async def erase_person(self, claims: Any, person: str, /) -> wire.Erased: ...
+    async def erasure(self, claims: Any, person: str, /) -> wire.Erasure: ...
 
 
 class PresenceOf(Protocol):
@@ -80,6 +82,7 @@ class House:
     """The rooms of the house as one gateway has wired them."""
 
     directory: Directory
+    erasing: Erasing
     presence: PresenceOf
     store: Store
     flow: Flow
@@ -224,10 +227,21 @@ async def change_person(
 async def erase_person(person: IdPath, claims: Asker, house: TheHouse) -> wire.Erased:
     """Erase a person: the profile, the sign-in, and the text of everything they wrote.  Cannot be undone."""
     parse_person(house, person, "$path.person")
-    if home(person) != house.store.region:
-        raise Refused("wrong_region", f"ask in {home(person)}: a person is erased at home", status=403)
-    await house.directory.erase_person(claims, person)
-    return wire.Erased(person=person, rooms=await house.store.write(transactions.erase_person, person))
+    return await house.directory.erase_person(claims, person)
+
+
+@get("/v1/people/{person:str}/erasure", tags=["people"])
+async def erasure(person: IdPath, claims: Asker, house: TheHouse) -> wire.Erasure:
+    """How far the erasure of a person is, with its signed receipt, for owners and admins."""
+    parse_person(house, person, "$path.person")
+    return await house.directory.erasure(claims, person)
+
+
+@get("/v1/keys", exclude_from_auth=True, tags=["doors"])
+async def keys(house: TheHouse) -> wire.PublicKeys:
+    """The public keys with which anybody can check receipts of this region."""
+    key = house.erasing.public
+    return wire.PublicKeys(keys=[wire.PublicKey(kid=key.kid, x=key.x)])
 
 
 @get("/v1/presence", tags=["people"])
@@ -383,8 +397,8 @@ async def sync(data: JSONBody[wire.SyncRequest], claims: Asker, house: TheHouse)
 
 HANDLERS = [
     bootstrap, sign_in, refresh, sign_out, sign_out_everywhere, me, set_presence, people, add_person, change_person,
-    erase_person, presence, rooms, make_room, one_room, set_title, members, add_member, remove_member, entries, say,
-    redact, mark_read, sync,
+    erase_person, erasure, keys, presence, rooms, make_room, one_room, set_title, members, add_member, remove_member,
+    entries, say, redact, mark_read, sync,
 ]  # fmt: skip
 
 

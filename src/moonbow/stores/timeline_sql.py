@@ -27,6 +27,7 @@ from moonbow.vault.ports import Sealer
 
 IN_MAX = 500  # values in one question
 ROW = "seq, kind, entry, author, target, no, at, gone, detail"
+UNSEALED = b"{"  # how every body begins that was kept before bodies were sealed
 STREAM = "id, `key`, head, no, creator, card, regions, pair"
 
 Sealed = tuple[str, str, str, bytes | None]  # entry, author, room, and the text as it rests
@@ -124,9 +125,14 @@ class SqlReads(ABC):
         """What was written, opened; a text rests sealed for the place of its entry."""
         found: dict[str, Stored] = {}
         for entry, author, room, sealed in self._texts(entries):
-            text = self._sealer.open(author, entry, sealed) if sealed is not None else None
-            found[entry] = Stored(author, room, text)
+            found[entry] = Stored(author, room, self._opened(author, entry, sealed))
         return found
+
+    def _opened(self, author: str, entry: str, sealed: bytes | None) -> bytes | None:
+        """A body as it was written; None if it is erased, or sealed with a key that may not be used any more."""
+        if sealed is None or sealed.startswith(UNSEALED):
+            return sealed
+        return self._sealer.open(author, entry, sealed)
 
     def _texts(self, entries: Sequence[str]) -> list[Sealed]:
         return self._each_in(

@@ -140,6 +140,12 @@ def room_view(store: Reads, person: str, ident: str) -> RoomView | None:
     )
 
 
+def written_by(store: Reads, person: str) -> int:
+    """How many entries a person has in the rooms that they are or were in, with and without their texts."""
+    streams = (store.stream(room) for room in store.seats(person))
+    return sum(len(store.entries_of(stream, person)) for stream in streams if stream is not None)
+
+
 def is_refusal(result: object, error: BaseException | None) -> bool:
     """Whether an operation came to nothing because of what it saw: a store whose state may be a moment old looks again
     at the latest before it says so."""
