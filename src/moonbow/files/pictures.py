@@ -88,9 +88,6 @@ def render(content: bytes, shape: Shape) -> tuple[Made, bytes]:
 
 def main(shape: Shape) -> int:
     """Read, render, write; limits first."""
-    import PIL.AvifImagePlugin
-    import PIL.WebPImagePlugin  # noqa: F401  # loaded before files are out of reach
-
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S_MAX, CPU_S_MAX))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from moonbow.base import limits
 from moonbow.base.errors import Refused
-from moonbow.base.ids import home
 from moonbow.timeline import policy as timeline
 from moonbow.timeline.ports import Reads
 
-from .model import ContentRange, File, Part, Share, Sight, Span, Usage
+from .model import ContentRange, Described, File, Part, Share, Sight, Span, Usage
 
 PARTS_MAX = 4_096  # of one file: four times what whole parts would be
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
+_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}")
 _RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,15})[ \t]*-[ \t]*([0-9]{0,15})[ \t]*", re.IGNORECASE)
 INLINE = frozenset(
     {
@@ -159,6 +159,24 @@ def seen_by_share(store: Reads, owner: str, reader: str, shares: Sequence[Share]
     return seen(store, reader, found), waiting
 
 
-def may_ask(caller: str, reader: str) -> bool:
-    """Whether a region speaks for a reader."""
-    return home(reader) == caller
+def is_described(about: Described) -> bool:
+    """Whether what another region says of a file can be shown."""
+    try:
+        check_name(about.name)
+    except Refused:
+        return False
+    sides = (about.width, about.height)
+    return (
+        len(about.name) <= limits.FILE_NAME_CHARS_MAX
+        and _TYPE.fullmatch(about.type) is not None
+        and 0 < about.size <= limits.FILE_BYTES_MAX
+        and all(side is None or 0 < side < 2**31 for side in sides)
+    )
+
+
+def body_facts(about: Described) -> dict[str, Any]:
+    """What a message's body says of a file that it carries."""
+    facts: dict[str, Any] = {"id": about.id, "name": about.name, "type": about.type, "size": about.size}
+    if about.width is not None and about.height is not None:
+        facts |= {"width": about.width, "height": about.height}
+    return {**facts, "thumbnail": about.thumbnail}

@@ -47,7 +47,7 @@ class Catalogue(Protocol):
     async def usage(self, owner: str) -> Usage: ...
 
     async def put_off(self, ident: str, tries: int, due_at: float) -> bool:
-        """Claim a look at a file in state `checking` that was tried `tries` times, until `due_at`; whether we have it."""
+        """Claim, until `due_at`, a look at a file that was tried `tries` times; whether the claim is ours."""
         ...
 
     async def settle(self, ident: str, facts: Facts, due_at: float | None) -> File | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from moonbow.base.errors import Broken, Refused
 from moonbow.vault.ports import Sealer
@@ -61,7 +61,7 @@ class Shelf:
             self._kept.popitem(last=False)
         return content
 
-    async def read(self, file: File, span: Span) -> AsyncIterator[bytes]:
+    async def read(self, file: File, span: Span) -> AsyncGenerator[bytes]:
         """A piece of a file, part by part, some of them fetched ahead."""
         wanted = pieces(await self.catalogue.parts(file.id), span)
         ahead: list[asyncio.Task[bytes]] = []

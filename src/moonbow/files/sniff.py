@@ -35,7 +35,8 @@ _STARTS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"),
 )
 _BRANDS = {  # of ISO base media (ISO/IEC 14496-12): the major brand
-    b"avif": "image/avif", b"avis": "image/avif", b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4",
+    b"avif": "image/avif", b"avis": "image/avif", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4",
+    b"qt  ": "video/quicktime",
     b"mp41": "video/mp4", b"mp42": "video/mp4", b"isom": "video/mp4", b"iso2": "video/mp4", b"iso4": "video/mp4",
     b"iso5": "video/mp4", b"iso6": "video/mp4", b"avc1": "video/mp4", b"dash": "video/mp4", b"M4V ": "video/mp4",
     b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif",
@@ -83,7 +84,9 @@ def _written(head: bytes) -> str | None:
     """Text, if it is that: pages apart, which are shown to nobody as pages."""
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:256].lower()
     if begin.startswith(_PAGES):
-        return "image/svg+xml" if b"<svg" in head[:4096].lower() else "text/html" if b"<?xml" not in begin else "text/xml"
+        return (
+            "image/svg+xml" if b"<svg" in head[:4096].lower() else "text/html" if b"<?xml" not in begin else "text/xml"
+        )
     if b"\0" in head:
         return None
     try:

@@ -11,8 +11,22 @@ from typing import Any
 
 from msgspec.structs import asdict, replace
 from sqlalchemy import (
-    BigInteger, Boolean, Column, Connection, Double, Index, Integer, LargeBinary, MetaData, String, Table, delete,
-    func, insert, select, update,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    update,
 )  # fmt: skip
 
 from moonbow.base.errors import Refused

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from moonbow.base.errors import Unavailable
@@ -57,7 +58,7 @@ class ObjectsStored:
             async with asyncio.timeout(self._within_s):
                 found = await obstore.get_async(self._store, key)
                 return bytes(await found.bytes_async())
-        except (NotFoundError, FileNotFoundError) as error:
+        except FileNotFoundError as error:
             raise Missing(key) from error
         except (BaseError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
@@ -86,7 +87,7 @@ class ObjectsStored:
         await obstore.put_async(self._store, key, content, use_multipart=False)
 
     async def _delete(self, key: str) -> None:
-        with suppress(NotFoundError, FileNotFoundError):
+        with suppressFileNotFoundError:
             await obstore.delete_async(self._store, key)
 
 
@@ -123,7 +124,7 @@ def sync(root: Path, path: Path) -> None:
 
 def open_s3(place: S3Place) -> ObjectsStored:
     """Objects in a bucket of any S3, as SeaweedFS speaks it."""
-    client = {"timeout": timedelta(seconds=TRY_S), "allow_http": place.endpoint.startswith("http://")}
+    client: dict[str, Any] = {"timeout": timedelta(seconds=TRY_S), "allow_http": place.endpoint.startswith("http://")}
     if place.ca is not None:
         client["root_certificate"] = place.ca.read_bytes()
     store = S3Store(
