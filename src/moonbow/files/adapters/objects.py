@@ -87,7 +87,7 @@ class ObjectsStored:
         await obstore.put_async(self._store, key, content, use_multipart=False)
 
     async def _delete(self, key: str) -> None:
-        with suppressFileNotFoundError:
+        with suppress(FileNotFoundError):
             await obstore.delete_async(self._store, key)
 
 
