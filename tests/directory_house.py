@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from directory_stores import open_directory_at
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.directory.demo import Demo, DemoPerson
 from moonbow.directory.process import Directory
 from moonbow.directory.seed import seed
-from moonbow.stores.directory_sqlite import DirectorySqlite
 from moonbow.stores.home import HomeRegion
 from moonbow.wire.rest import Session
 from moonbow.world import World, parse_world
@@ -149,7 +149,7 @@ async def house(state: Path, *sites: str, now: Callable[[], float] | None = None
         name = site if site not in made.at else f"{site}{number}"
         ref = world.site(site)
         bus = LoopBus(made.net, ref.region)
-        store = DirectorySqlite(state / "regions" / ref.region / "directory.db", HomeRegion.of(ref))
+        store = open_directory_at(state / "regions" / ref.region / "directory.db", HomeRegion.of(ref))
         clock = {"now": now} if now else {}
         bus.directory = Directory(world, state, ref, store, bus, refusal_floor_s=0.0, **clock)
         made.at[name], made.buses[name] = bus.directory, bus

@@ -105,7 +105,7 @@ class Directory:
         cls, world: World, state: Path, ref: SiteRef, bus: Bus, registry: CollectorRegistry | None = None
     ) -> Directory:
         """The directory of a gateway of site `ref`, on the region's engine; `ConfigError` if a secret is missing."""
-        store = open_directory(world, state, HomeRegion.of(ref))
+        store = open_directory(world, state, HomeRegion.of(ref), ref.site.name)
         return cls(world, state, ref, store, bus, registry=registry)
 
     async def start(self) -> None:

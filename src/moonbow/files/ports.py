@@ -17,15 +17,16 @@ class Missing(MoonbowError):
 class Catalogue(Protocol):
     """One region's record of files.  Every method is one transaction; `Unavailable` when the engine does not answer.
 
-    Deleted files are seen by `due` only, until `forget`.
+    Deleted files are seen by `due` only, until `forget`.  What another site has just acknowledged may be missing from
+    a read for some milliseconds, but never from a `fresh` one: look so before you say no.
     """
 
     async def create(self, file: File) -> None:
         """Add a file of no bytes; `Refused` by `policy.check_room_for` over everything the owner has."""
         ...
 
-    async def file(self, ident: str) -> File | None: ...
-    async def files(self, idents: Sequence[str]) -> list[File]:
+    async def file(self, ident: str, *, fresh: bool = False) -> File | None: ...
+    async def files(self, idents: Sequence[str], *, fresh: bool = False) -> list[File]:
         """Those of `idents` that stand, in no order."""
         ...
 
@@ -70,7 +71,7 @@ class Catalogue(Protocol):
         """Note what is about to be posted; again is the same as once."""
         ...
 
-    async def shares(self, ident: str) -> list[Share]: ...
+    async def shares(self, ident: str, *, fresh: bool = False) -> list[Share]: ...
     async def avatar(self, person: str) -> Avatar | None: ...
     async def avatars(self, people: Sequence[str]) -> dict[str, str]:
         """Tags of those who have a picture."""

@@ -89,6 +89,8 @@ class Files:
         `Refused`: file_unknown (404), file_not_ready (409), shares_too_many.
         """
         found = {file.id: file for file in await self.catalogue.files(idents)}
+        if not all(ident in found and found[ident].state == "ready" for ident in idents):
+            found = {file.id: file for file in await self.catalogue.files(idents, fresh=True)}
         ready = [_ready(found.get(ident), owner, no) for no, ident in enumerate(idents)]
         await self.catalogue.share([file.id for file in ready], Share(room, client_id))
         return [policy.body_facts(self.reading.describe(file)) for file in ready]

@@ -171,15 +171,28 @@ class Reading:
         raise unknown()
 
     async def _open_own(self, reader: str, ident: str) -> Content:
+        file = await self._ready(ident)
+        if file is None or (file.owner != reader and not (await self._sights(file, reader))[0]):
+            raise unknown()
+        return OwnContent(self.shelf, file, self.describe(file))
+
+    async def _ready(self, ident: str) -> File | None:
+        """A file of this region that can be read at all."""
         file = await self.shelf.catalogue.file(ident)
         if file is None or file.state != "ready":
-            raise unknown()
-        if file.owner != reader:
-            shares = await self.shelf.catalogue.shares(ident)
-            found, _ = await self.timeline.read(policy.seen_by_share, file.owner, reader, shares)
-            if not found:
-                raise unknown()
-        return OwnContent(self.shelf, file, self.describe(file))
+            file = await self.shelf.catalogue.file(ident, fresh=True)
+        return file if file is not None and file.state == "ready" else None
+
+    async def _sights(self, file: File, reader: str) -> tuple[list[Sight], bool]:
+        """The entries by which a person may read a file, and whether there may be another one in a moment."""
+        found: list[Sight] = []
+        waiting = False
+        for fresh in (False, True):
+            shares = await self.shelf.catalogue.shares(file.id, fresh=fresh)
+            found, waiting = await self.timeline.read(policy.seen_by_share, file.owner, reader, shares)
+            if found:
+                break
+        return found, waiting
 
     def describe(self, file: File) -> Described:
         """What readers are told of a file."""
@@ -203,23 +216,18 @@ class Reading:
         """What a file is, for a region with a reader who may see it; nothing otherwise."""
         ask = _decode(payload, OpenAsk)
         self._check(caller, ask.file, ask.reader)
-        file = await self.shelf.catalogue.file(ask.file)
-        if file is None or file.state != "ready":
+        file = await self._ready(ask.file)
+        if file is None:
             return pack(Opened(None, []))
-        shares = await self.shelf.catalogue.shares(ask.file)
-        found, waiting = await self.timeline.read(policy.seen_by_share, file.owner, ask.reader, shares)
+        found, waiting = await self._sights(file, ask.reader)
         return pack(Opened(self.describe(file) if found else None, found[:SIGHTS_MAX], waiting))
 
     async def serve_read(self, caller: str, payload: bytes) -> bytes:
         """A piece of a file, for a region whose reader may see the entry that it names."""
         ask = _decode(payload, ReadAsk)
         self._check(caller, ask.file, ask.reader)
-        file = await self.shelf.catalogue.file(ask.file)
-        if file is None or file.state != "ready":
-            raise unknown()
-        shares = [share for share in await self.shelf.catalogue.shares(ask.file) if share.room == ask.sight.room]
-        found, _ = await self.timeline.read(policy.seen_by_share, file.owner, ask.reader, shares)
-        if ask.sight.entry not in {sight.entry for sight in found}:
+        file = await self._ready(ask.file)
+        if file is None or ask.sight.entry not in {one.entry for one in (await self._sights(file, ask.reader))[0]}:
             raise unknown()
         if ask.small:
             return await OwnContent(self.shelf, file, self.describe(file)).small() if file.thumbnail else b""

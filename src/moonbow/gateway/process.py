@@ -82,7 +82,7 @@ class Gateway:
         self.flow.federation = self.federation
         self.store.on_commit(self.flow.committed)
         self.files = Files(
-            self.world, self.store, open_files(self.world, self.state, home),
+            self.world, self.store, open_files(self.world, self.state, home, ref.site.name),
             open_objects(self.world, self.state, region), self.bus, tuple(visible_regions(self.world, region)),
             self._leads, scanner=open_scanner(self.world),
         )  # fmt: skip

@@ -6,8 +6,8 @@ row of `keeper`, so that two sites do not both say yes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from msgspec.structs import asdict, replace
 from sqlalchemy import (
@@ -34,12 +34,14 @@ from moonbow.files.model import Avatar, ContentRange, Facts, File, Part, Share, 
 from moonbow.files.policy import check_room_for, decide_part
 
 from .sql import Sql
+from .tables import KEPT
 
+T = TypeVar("T")
 SHARES_MAX = 100  # entries that carry one file
 NAME_BYTES_MAX = 2_048  # sealed
-TABLES = MetaData()
+FILES_TABLES = MetaData()
 FILE = Table(
-    "file", TABLES,
+    "file", FILES_TABLES,
     Column("id", String(64), primary_key=True), Column("owner", String(64), nullable=False),
     Column("name", LargeBinary(NAME_BYTES_MAX), nullable=False), Column("size", BigInteger, nullable=False),
     Column("received", BigInteger, nullable=False), Column("state", String(16), nullable=False),
@@ -48,26 +50,31 @@ FILE = Table(
     Column("width", Integer), Column("height", Integer), Column("thumbnail", Boolean, nullable=False),
     Column("tries", Integer, nullable=False), Column("due_at", Double), Column("gone", Boolean, nullable=False),
     Index("file_by_owner", "owner", "id"), Index("file_by_due", "due_at"),
+    **KEPT,
 )  # fmt: skip
 PART = Table(
-    "file_part", TABLES,
+    "file_part", FILES_TABLES,
     Column("file", String(64), primary_key=True), Column("start", BigInteger, primary_key=True, autoincrement=False),
     Column("size", Integer, nullable=False),
+    **KEPT,
 )  # fmt: skip
 SHARE = Table(
-    "file_share", TABLES,
+    "file_share", FILES_TABLES,
     Column("file", String(64), primary_key=True), Column("client_id", String(36), primary_key=True),
     Column("room", String(64), nullable=False),
+    **KEPT,
 )  # fmt: skip
 AVATAR = Table(
-    "avatar", TABLES,
+    "avatar", FILES_TABLES,
     Column("person", String(64), primary_key=True), Column("tag", String(32), nullable=False),
     Column("type", String(64), nullable=False), Column("size", Integer, nullable=False),
     Column("made_at", Double, nullable=False),
+    **KEPT,
 )  # fmt: skip
 KEEPER = Table(
-    "file_keeper", TABLES,
+    "file_keeper", FILES_TABLES,
     Column("person", String(64), primary_key=True), Column("turns", BigInteger, nullable=False),
+    **KEPT,
 )  # fmt: skip
 _UNREADY = ("uploading", "checking", "ready")  # states whose bytes count
 
@@ -81,15 +88,19 @@ class SqlFiles:
     async def close(self) -> None:
         await self._sql.close()
 
+    async def _see(self, work: Callable[[Connection], T], fresh: bool) -> T:
+        """A read, or a transaction that changes nothing and so sees whatever any site has acknowledged."""
+        return await (self._sql.write(work) if fresh else self._sql.read(work))
+
     async def create(self, file: File) -> None:
         await self._sql.write(lambda db: _create(db, file))
 
-    async def file(self, ident: str) -> File | None:
-        return await self._sql.read(lambda db: _file(db, ident))
+    async def file(self, ident: str, *, fresh: bool = False) -> File | None:
+        return await self._see(lambda db: _file(db, ident), fresh)
 
-    async def files(self, idents: Sequence[str]) -> list[File]:
+    async def files(self, idents: Sequence[str], *, fresh: bool = False) -> list[File]:
         wanted = select(FILE).where(FILE.c.id.in_(idents), FILE.c.gone.is_(False))
-        return await self._sql.read(lambda db: [_file_of(row) for row in db.execute(wanted).mappings().all()])
+        return await self._see(lambda db: [_file_of(row) for row in db.execute(wanted).mappings().all()], fresh)
 
     async def parts(self, ident: str) -> list[Part]:
         wanted = select(PART.c.start, PART.c.size).where(PART.c.file == ident).order_by(PART.c.start)
@@ -134,9 +145,9 @@ class SqlFiles:
     async def share(self, idents: Sequence[str], share: Share) -> None:
         await self._sql.write(lambda db: _share(db, idents, share))
 
-    async def shares(self, ident: str) -> list[Share]:
+    async def shares(self, ident: str, *, fresh: bool = False) -> list[Share]:
         wanted = select(SHARE.c.room, SHARE.c.client_id).where(SHARE.c.file == ident).limit(SHARES_MAX)
-        return await self._sql.read(lambda db: [Share(*row) for row in db.execute(wanted).all()])
+        return await self._see(lambda db: [Share(*row) for row in db.execute(wanted).all()], fresh)
 
     async def avatar(self, person: str) -> Avatar | None:
         return await self._sql.read(lambda db: _avatar(db, person))
