@@ -35,9 +35,14 @@ Next = Literal["store", "stored"]
 def check_name(name: str) -> str:
     """A file's name without what could mislead: one path part, no control or direction characters."""
     wrong = name != name.strip() or name in (".", "..") or any(char in "/\\" for char in name)
-    if wrong or any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in name):
+    if wrong or any(_misleads(char) for char in name):
         raise Refused("name_malformed", "a file's name is one line without slashes", place="$.name")
     return name
+
+
+def _misleads(char: str) -> bool:
+    """Control and direction characters; what joins letters and emojis (U+200C, U+200D) does not."""
+    return char not in "\u200c\u200d" and unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def check_room_for(size: int, usage: Usage) -> None:
@@ -122,24 +127,6 @@ def is_inline(kind: str) -> bool:
     return kind in INLINE
 
 
-def sights(store: Reads, owner: str, shares: Sequence[Share]) -> tuple[list[Sight], bool]:
-    """The entries of ours that carry a file and stand, and whether one has no place in our copy yet."""
-    found: list[Sight] = []
-    waiting = False
-    for share in shares:
-        known = store.post(owner, share.client_id)
-        if known is None or known.state == "refused":
-            continue
-        stored, row = store.bodies([known.entry]).get(known.entry), store.find_entry(known.entry)
-        if stored is None or stored.body is None or stored.room != share.room:
-            continue
-        if row is None:
-            waiting = True
-        elif not row.gone and row.stream == share.room:
-            found.append(Sight(share.room, known.entry, row.seq))
-    return found, waiting
-
-
 def is_seen(store: Reads, reader: str, sight: Sight) -> bool:
     """Whether, by what this region knows, a person may see an entry."""
     row, room = store.find_entry(sight.entry), store.stream(sight.room)
@@ -153,10 +140,32 @@ def seen(store: Reads, reader: str, found: Sequence[Sight]) -> list[Sight]:
     return [sight for sight in found if is_seen(store, reader, sight)]
 
 
-def seen_by_share(store: Reads, owner: str, reader: str, shares: Sequence[Share]) -> tuple[list[Sight], bool]:
-    """The entries by which `reader` may read a file of `owner`, and whether one has no place in our copy yet."""
-    found, waiting = sights(store, owner, shares)
+def seen_by_share(
+    store: Reads, file: str, owner: str, reader: str, shares: Sequence[Share]
+) -> tuple[list[Sight], bool]:
+    """The entries of ours by which `reader` may read a file, and whether one may have its place in a moment."""
+    found: list[Sight] = []
+    waiting = False
+    for share in shares:
+        entry = _standing(store, file, owner, share)
+        row = store.find_entry(entry) if entry is not None else None
+        if entry is not None and row is None:
+            room = store.stream(share.room)
+            waiting |= room is not None and timeline.is_member(store.spans(room, reader))
+        elif row is not None and row.entry is not None:
+            found.append(Sight(share.room, row.entry, row.seq))
     return seen(store, reader, found), waiting
+
+
+def _standing(store: Reads, file: str, owner: str, share: Share) -> str | None:
+    """The entry that carries a file, by its author's own words, if it was not refused, redacted or erased."""
+    known = store.post(owner, share.client_id)
+    if known is None or known.state == "refused":
+        return None
+    stored = store.bodies([known.entry]).get(known.entry)
+    if stored is None or stored.room != share.room or stored.body is None or file.encode() not in stored.body:
+        return None
+    return known.entry
 
 
 def is_described(about: Described) -> bool:

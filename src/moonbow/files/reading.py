@@ -189,7 +189,7 @@ class Reading:
         waiting = False
         for fresh in (False, True):
             shares = await self.shelf.catalogue.shares(file.id, fresh=fresh)
-            found, waiting = await self.timeline.read(policy.seen_by_share, file.owner, reader, shares)
+            found, waiting = await self.timeline.read(policy.seen_by_share, file.id, file.owner, reader, shares)
             if found:
                 break
         return found, waiting
