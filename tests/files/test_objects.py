@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bench.seaweed import Weed, weed
 
 from moonbow.base.errors import Unavailable
 from moonbow.files.adapters import objects
 from moonbow.files.adapters.objects import ObjectsDirectory, open_s3
 from moonbow.files.ports import Missing, Objects
-
-from .weed import weed
 
 Work = Callable[[Objects], Awaitable[None]]
 Run = Callable[[Work], None]
@@ -26,8 +25,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if request.param == "directory":
         yield lambda work: asyncio.run(_on(lambda: ObjectsDirectory(folder / "objects"), work))
     else:
-        with weed(folder) as place:
-            yield lambda work: asyncio.run(_on(lambda: open_s3(place), work))
+        with weed(folder) as server:
+            yield lambda work: asyncio.run(_on(lambda: open_s3(server.place), work))
 
 
 async def _on(opened: Callable[[], Objects], work: Work) -> None:
@@ -116,3 +115,28 @@ def test_a_store_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) ->
 
 async def _awaited(call: Callable[[], Awaitable[object]]) -> None:
     await call()
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_a_store_that_comes_back_within_half_a_minute_is_waited_for(tmp_path: Path) -> None:
+    """What an upload meets when the leading master is lost: everything it asks fails for a while."""
+    server = Weed(tmp_path, "127.99.7.2")
+    server.start()
+    try:
+        server.make_bucket()
+        store = open_s3(server.place)
+
+        async def scenario() -> None:
+            await store.put("fil_1/a", b"before")
+            server.kill()
+            waiting = asyncio.create_task(store.put("fil_1/b", b"meanwhile"))
+            await asyncio.sleep(2.0)
+            assert not waiting.done()
+            server.start()
+            await waiting
+            assert (await store.get("fil_1/a"), await store.get("fil_1/b")) == (b"before", b"meanwhile")
+
+        asyncio.run(scenario())
+    finally:
+        server.kill()

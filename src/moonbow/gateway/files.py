@@ -24,7 +24,8 @@ from moonbow.files.reading import Content
 from moonbow.wire import rest as wire
 from moonbow.wire.files import FileInfo, Files
 
-from .frames import rfc3339
+from .frames import encode, rfc3339
+from .problems import MEDIA_TYPE, problem_of
 from .rest import Asker, House, IdPath, TheHouse, parse_person, require_colleagues
 
 WEBP = "image/webp"
@@ -178,8 +179,9 @@ async def _bytes(content: Content, tag: str, asked: str | None, if_range: str | 
         asked = None
     try:
         span = policy.parse_range(asked, about.size)
-    except Refused:
-        return Response(b"", status_code=416, headers={**headers, "Content-Range": f"bytes */{about.size}"})
+    except Refused as error:
+        body, size = encode(problem_of(error)), {"Content-Range": f"bytes */{about.size}"}
+        return Response(body, status_code=416, media_type=MEDIA_TYPE, headers=size)
     whole = Span(0, about.size)
     if span is not None:
         headers["Content-Range"] = f"bytes {span.start}-{span.start + span.size - 1}/{about.size}"
