@@ -14,17 +14,17 @@ from pathlib import Path
 from moonbow.files.adapters.objects import S3Place
 
 HOST = "127.99.7.1"
-MASTER, VOLUME, FILER, S3 = 9333, 9340, 9350, 9360
+MASTER, VOLUME, FILER, S3, S3_TLS = 9333, 9340, 9350, 9360, 9361
 KEY, SECRET, BUCKET = "moonbow", "a secret of tests", "objects"
 WEED = str(Path(sys.executable).parent / "weed")
 READY_S = 90.0
 
 
 class Weed:
-    """A server that can be killed and started again."""
+    """A server that can be killed and started again.  `tls`: certificate and key, with which it serves S3_TLS too."""
 
-    def __init__(self, folder: Path, host: str = HOST) -> None:
-        self.folder, self.host = folder, host
+    def __init__(self, folder: Path, host: str = HOST, tls: tuple[Path, Path] | None = None) -> None:
+        self.folder, self.host, self.tls = folder, host, tls
         self.place = S3Place(f"http://{host}:{S3}", BUCKET, KEY, SECRET)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -38,6 +38,8 @@ class Weed:
         ports = {"master": MASTER, "volume": VOLUME, "filer": FILER, "s3": S3}
         words = [f"-{name}.port={port}" for name, port in ports.items()]
         words += [f"-{name}.port.grpc={port + 10_000}" for name, port in ports.items()]
+        if self.tls is not None:
+            words += [f"-s3.port.https={S3_TLS}", f"-s3.cert.file={self.tls[0]}", f"-s3.key.file={self.tls[1]}"]
         with (self.folder / "weed.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [WEED, f"-logdir={self.folder}", "server", f"-ip={self.host}", f"-ip.bind={self.host}",
@@ -75,9 +77,9 @@ class Weed:
 
 
 @contextlib.contextmanager
-def weed(folder: Path, host: str = HOST) -> Iterator[Weed]:
+def weed(folder: Path, host: str = HOST, tls: tuple[Path, Path] | None = None) -> Iterator[Weed]:
     """A running server with one empty bucket."""
-    server = Weed(folder, host)
+    server = Weed(folder, host, tls)
     server.start()
     try:
         server.make_bucket()
