@@ -1,4 +1,6 @@
-"""One small world of two regions for the tests that need one: emea with two sites, apac with one."""
+"""One small world of two regions for the tests that need one: emea with two sites, not encrypted, so that what rests
+there can be found; apac with one, encrypted.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,7 @@ domain = "moonbow.localhost"
 slot = {SLOT}
 [regions.emea]
 title = "Europe"
+data = {{ encrypted = false }}
 resilient = ["apac"]
 sites = [
     {{ name = "paris", city = "Paris", at = [48.9, 2.4] }},

@@ -15,7 +15,7 @@ from PIL import Image
 from conftest_gateway import Scene
 from support import eventually
 
-from .conftest import command, every_door_leads_home
+from .conftest import command, every_door_leads_home, objects_of
 
 pytestmark = pytest.mark.engines
 PART = 1_048_576
@@ -153,6 +153,19 @@ def test_an_upload_outlives_its_site_and_is_read_in_another_region(world: Scene,
     finally:
         command(world, "start", "paris")
     eventually(lambda: every_door_leads_home(world), within_s=60)
+
+
+def test_what_rests_is_sealed_where_the_world_file_does_not_say_otherwise(
+    world: Scene, ada: Somebody, yui: Somebody
+) -> None:
+    canary = os.urandom(64)
+    content = canary + os.urandom(PART) + picture(600, 600)
+    file = yui.upload("canary-51c0.bin", content)
+    yui.say(yui.room(ada), "", file["id"])
+    assert eventually(lambda: ada.read(file["id"]).content == content, within_s=10)
+    assert len(objects_of(world.state, "apac")) >= 2
+    for needle in (canary, b"canary-51c0"):
+        assert not holds(world.state / "regions", needle)
 
 
 def test_a_region_that_is_cut_off_holds_its_files(world: Scene, ada: Somebody, yui: Somebody) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from moonbow.base.ids import new_id
 from moonbow.stores.timeline_batch import Work, run_batch
-from moonbow.stores.timeline_rows import SCHEMA, SqliteReads
+from moonbow.stores.timeline_rows import SCHEMA, SqliteEngine, SqliteReads
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer, Post, text_body
 
@@ -26,7 +26,7 @@ class Room:
 
     def write(self, work: Any, *args: Any) -> Any:
         done = Work(work, args, lambda result, error: None)
-        run_batch(self.connection, "emea", [done], 1_000)
+        run_batch(SqliteEngine(self.connection, "emea"), [done])
         assert done.error is None
         return done.result
 

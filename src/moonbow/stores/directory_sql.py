@@ -42,6 +42,10 @@ _people = (
     .order_by(person.c.sort, person.c.id)
     .limit(bindparam("limit"))
 )
+_everyone = (
+    select(person.c.id, person.c.company).where(person.c.id > _ident).order_by(person.c.id).limit(bindparam("limit"))
+)
+_sessions = select(func.count().label("number")).where(family.c.person == _ident)
 _erased = select(erased.c.person).order_by(erased.c.at, erased.c.person)
 _releases = select(release.c.login_hash, release.c.company).order_by(release.c.no).limit(RELEASES_MAX)
 _released = delete(release).where(release.c.login_hash == _hash)
@@ -99,11 +103,18 @@ class DirectorySql:
         values = {"of": company, "sort": sort, "ident": ident, "part": rows.sort_key(query), "limit": limit}
         return [((row.sort, row.id), rows.person_of(row)) for row in await self._all(_people, values)]
 
+    async def everyone(self, after: str, limit: int) -> list[tuple[str, str]]:
+        return [(row.id, row.company) for row in await self._all(_everyone, {"ident": after, "limit": limit})]
+
     async def persons(self, idents: Sequence[str]) -> list[PersonRow]:
         return [rows.person_of(row) for row in await self._all(_persons, {"idents": list(idents)})]
 
     async def change_person(self, ident: str, change: PersonChange, spare_sid: str, now: float) -> list[Revocation]:
         return await self._sql.write(lambda db: rows.change_person(db, ident, change, spare_sid, now))
+
+    async def sessions(self, ident: str) -> int:
+        row = await self._one(_sessions, {"ident": ident})
+        return int(row.number) if row else 0
 
     async def erase_person(self, ident: str, now: float) -> list[Revocation]:
         found = await self._sql.write(lambda db: rows.erase_person(db, ident, now))

@@ -46,6 +46,7 @@ class Tx(Reads, Protocol):
 
     What is erased leaves the disk soon after the commit: the text, and the mark by which it could be guessed.
     `erase_author` returns the rooms in which the author has, or may yet get, a placed entry.
+    `mark` gives sixteen bytes that are the same for the same text of the same person.
     """
 
     now_ms: int
@@ -56,6 +57,7 @@ class Tx(Reads, Protocol):
     def mark_gone(self, stream: Stream, seq: int) -> None: ...
     def open_span(self, stream: Stream, person: str, seq: int) -> None: ...
     def close_span(self, stream: Stream, person: str, seq: int) -> None: ...
+    def mark(self, author: str, text: bytes) -> bytes: ...
     def add_post(
         self, author: str, client_id: str, mark: bytes, entry: str, room: str, state: str,
         seq: int | None, code: str | None, body: bytes | None,
