@@ -2,8 +2,11 @@
 import { blank, type Command, type Input, nextDueMs, type State, step } from "../core/core";
 import { PAGE_ROWS } from "../core/limits";
 import type { Row, ServerFrame } from "../core/wire";
-import { Api, ApiError } from "./api";
+import { Api } from "./api";
 import type { Auth } from "./auth";
+import { ApiError } from "./fault";
+import { Pictures } from "./pictures";
+import { Uploader } from "./uploader";
 import { forgetAllPending, forgetPending, keepPending, readPending } from "./storage";
 
 const TICK_MS_MIN = 20;
@@ -13,6 +16,8 @@ const IDLE_AFTER_MS = 5 * 60_000;
 export class Client {
   state: State;
   readonly api: Api;
+  readonly pictures: Pictures;
+  readonly uploader: Uploader;
   readonly drafts = new Map<string, string>(); // what is being written, by room
   private readonly sockets = new Map<number, WebSocket | null>(); // null: waiting for its token
   private readonly listeners = new Set<() => void>();
@@ -30,6 +35,8 @@ export class Client {
   ) {
     this.state = blank(me);
     this.api = new Api((fresh) => auth.token(fresh));
+    this.pictures = new Pictures((path, signal) => this.api.blob(path, signal));
+    this.uploader = new Uploader(this.api, this.pictures, (input) => this.do(input));
   }
 
   start(): void {
@@ -52,6 +59,8 @@ export class Client {
     for (const undo of this.undo.splice(0)) undo();
     clearTimeout(this.idleTimer);
     this.do({ t: "stop" });
+    this.uploader.stop();
+    this.pictures.clear();
     clearTimeout(this.timer);
   }
 
@@ -120,6 +129,16 @@ export class Client {
         return;
       case "fetch_room":
         this.api.room(command.room).then((room) => this.do({ t: "room", room }), ignore);
+        return;
+      case "file_make":
+      case "file_part":
+      case "file_look":
+      case "file_stop":
+      case "file_let_go":
+        this.uploader.run(command);
+        return;
+      case "files_gone":
+        for (const file of command.files) this.pictures.forget(file);
         return;
       case "keep":
         keepPending(this.me, command.item);
