@@ -4,6 +4,7 @@ import { PAGE_ROWS } from "../core/limits";
 import type { Row, ServerFrame } from "../core/wire";
 import { Api } from "./api";
 import type { Auth } from "./auth";
+import { Downloads } from "./downloads";
 import { ApiError } from "./fault";
 import { Pictures } from "./pictures";
 import { Uploader } from "./uploader";
@@ -18,6 +19,7 @@ export class Client {
   readonly api: Api;
   readonly pictures: Pictures;
   readonly uploader: Uploader;
+  readonly downloads: Downloads;
   readonly drafts = new Map<string, string>(); // what is being written, by room
   private readonly sockets = new Map<number, WebSocket | null>(); // null: waiting for its token
   private readonly listeners = new Set<() => void>();
@@ -36,6 +38,7 @@ export class Client {
     this.state = blank(me);
     this.api = new Api((fresh) => auth.token(fresh));
     this.pictures = new Pictures((path, signal) => this.api.blob(path, signal));
+    this.downloads = new Downloads(this.api);
     this.uploader = new Uploader(this.api, this.pictures, (input) => this.do(input));
   }
 
@@ -60,6 +63,7 @@ export class Client {
     clearTimeout(this.idleTimer);
     this.do({ t: "stop" });
     this.uploader.stop();
+    this.downloads.stop();
     this.pictures.clear();
     clearTimeout(this.timer);
   }
@@ -87,6 +91,11 @@ export class Client {
   /** Further doors of the world, for when this page's own cannot be reached. */
   knowDoors(urls: readonly string[]): void {
     this.doors = urls.filter((url) => url.startsWith("https://"));
+  }
+
+  /** Files for the message that is being written in a room. */
+  attach(room: string, files: readonly File[]): void {
+    this.do({ t: "attach", room, files: files.map((file) => this.uploader.hold(file)) });
   }
 
   do(input: Input): void {

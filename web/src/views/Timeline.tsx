@@ -9,6 +9,7 @@ import { type KeyboardEvent, useCallback, useEffect, useLayoutEffect, useMemo, u
 
 import type { Person } from "../core/wire";
 import { useClient, useCore, useToday } from "./hooks";
+import { filesHeight } from "./gallery";
 import { DownIcon } from "./icons";
 import { type Item, timelineItems } from "./items";
 import { MessageItem, PendingItem } from "./Message";
@@ -36,7 +37,10 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   const virtual = useVirtualizer({
     count: items.length,
     getScrollElement: () => scroller.current,
-    estimateSize: (index) => (items[index]?.kind === "message" ? 60 : 36),
+    estimateSize: (index) => {
+      const item = items[index];
+      return item?.kind === "message" ? 60 + filesHeight(item.row.body?.files ?? []) : 36;
+    },
     getItemKey: useCallback((index: number) => items[index]?.key ?? index, [items]),
     anchorTo: "end",
     followOnAppend: true,
@@ -151,7 +155,7 @@ function TimelineItem({ item, room, me, size, at, stop, onActive }: ItemProps) {
     case "message":
     case "pending": {
       const focus = { tabIndex: stop ? 0 : -1, "data-key": item.key, onFocus: () => onActive(item.key), onPointerEnter: () => onActive(item.key) };
-      const own = item.kind === "pending" ? <PendingItem item={item.item} me={me} first={item.first} /> : <MessageItem row={item.row} me={me} tools={stop} first={item.first} />;
+      const own = item.kind === "pending" ? <PendingItem item={item.item} me={me} first={item.first} stop={stop} /> : <MessageItem row={item.row} me={me} tools={stop} first={item.first} />;
       return <div {...place} {...focus} className="message" data-first={item.first || undefined} data-kind={item.kind}>{own}</div>;
     }
   }
