@@ -30,7 +30,7 @@ from .login import login_key_path, read_login_key
 from .metrics import Metrics
 from .model import Claims
 from .passwords import Passwords
-from .people import Page, People
+from .people import Page, People, Tags
 from .ports import Bus, Store
 from .refresh import parse_refresh_token
 from .sessions import OnRevoked, Sessions
@@ -198,6 +198,10 @@ class Directory:
     def on_erased(self, callback: OnErased) -> None:
         """Await `callback(person)` once a person of this region is erased, to erase what they wrote."""
         self._staffing.on_erased(callback)
+
+    def show_avatars(self, tags: Tags) -> None:
+        """Ask `tags` for the pictures of this region's people: the tag of each who has one."""
+        self._people.tags = tags
 
     async def erased(self) -> list[str]:
         """Everybody ever erased in this region: to be erased again after a restore, or a crash between the two."""

@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from moonbow.wire import rest, traffic, values
+from moonbow.wire import files, rest, traffic, values
 
 from .problems import MEDIA_TYPE, TITLES
 
@@ -22,6 +22,7 @@ _REST = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 _PATHS = {
     "room": rf"^(rom|dir)_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "person": rf"^usr_[a-z][a-z0-9]{{0,15}}_{_REST}$",
+    "file": rf"^fil_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "entry": rf"^ent_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "order": "^[A-Za-z0-9.]+$",
 }
@@ -63,7 +64,7 @@ def _components() -> dict[str, Any]:
     """The schemas of everything that requests and answers carry, by the one library that also checks them."""
     kinds = [
         kind
-        for module in (rest, traffic, values)
+        for module in (files, rest, traffic, values)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
     ]

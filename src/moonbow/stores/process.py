@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from moonbow.directory.ports import Store as DirectoryStore
+from moonbow.files.ports import Catalogue
 from moonbow.timeline.ports import Store as TimelineStore
 from moonbow.world import World
 
 from .directory_sqlite import DirectorySqlite
+from .files_sql import TABLES as FILES
+from .files_sql import SqlFiles
 from .home import HomeRegion
+from .sql import Sql
 from .timeline_sqlite import SqliteTimeline
 
 
@@ -21,3 +25,8 @@ def open_timeline(world: World, state: Path, home: HomeRegion) -> TimelineStore:
 def open_directory(world: World, state: Path, home: HomeRegion) -> DirectoryStore:
     """The region's directory."""
     return DirectorySqlite(state / "regions" / home.name / "directory.db", home)
+
+
+def open_files(world: World, state: Path, home: HomeRegion) -> Catalogue:
+    """The region's record of files."""
+    return SqlFiles(Sql.sqlite(state / "regions" / home.name / "files.db", home, FILES))
