@@ -36,7 +36,13 @@ def weed(folder: Path, host: str = HOST) -> Iterator[S3Place]:
     try:
         eventually(lambda: listens(host, S3), within_s=60)
         shell = f"lock; s3.bucket.create -name {BUCKET}; unlock"
-        command = [Path(sys.executable).parent / "weed", f"-logdir={folder}", "shell", f"-master={host}:{MASTER}", f"-filer={host}:{FILER}"]
+        command = [
+            Path(sys.executable).parent / "weed",
+            f"-logdir={folder}",
+            "shell",
+            f"-master={host}:{MASTER}",
+            f"-filer={host}:{FILER}",
+        ]
 
         def made() -> bool:
             done = subprocess.run(command, input=shell + "\n", capture_output=True, text=True, timeout=30, cwd=folder)

@@ -142,7 +142,7 @@ describe("pictures in memory", () => {
     expect(revoked).toEqual(["blob:0"]);
     asked[0]?.give(new Blob(["late"]));
     await settle();
-    expect(pictures.get("/v1/files/fil_emea_1/content").url).toBeNull();
+    expect(pictures.get("/v1/files/fil_emea_1/content")).toMatchObject({ url: null, problem: { status: 410 } }); // somebody still looks
     expect(pictures.get(picturePath(file("fil_emea_12"))).url).toBe("blob:1");
   });
 

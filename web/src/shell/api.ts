@@ -3,7 +3,7 @@ import type {
   Bootstrap, FileInfo, Files, Me, Member, Page, People, Presence, Room, Session, WishedState,
 } from "../core/wire";
 import { ApiError, problemOf, UNREACHABLE } from "./fault";
-import { fetchBlob, sendPart, type Span } from "./transfer";
+import { fetchBytes, type Received, sendPart, type Span } from "./transfer";
 
 const TIMEOUT_MS = 10_000;
 const AGAIN_AFTER_MS = 300;
@@ -87,10 +87,10 @@ export class Api {
   file = (id: string) => this.ask(`/v1/files/${id}`) as Promise<FileInfo>;
   putPart = (id: string, span: Span, part: Blob, signal: AbortSignal, onBytes: (bytes: number) => void) =>
     this.signed((token) => sendPart(`/v1/files/${id}/content`, token, span, part, signal, onBytes));
-  blob = (path: string, signal: AbortSignal, onBytes?: (bytes: number) => void) => this.signed((token) => fetchBlob(path, token, signal, onBytes));
+  bytes = (path: string, into: Received, signal: AbortSignal, onBytes?: (bytes: number) => void) => this.signed((token) => fetchBytes(path, token, into, signal, onBytes));
   files = (before: string | null, limit: number) => this.ask(`/v1/files?limit=${limit}${before === null ? "" : `&before=${encodeURIComponent(before)}`}`) as Promise<Files>;
   deleteFile = (id: string) => this.ask(`/v1/files/${id}`, { method: "DELETE" });
-  setAvatar = (file: string | null) => this.ask("/v1/me/avatar", { method: "PUT", body: { file } });
+  setAvatar = (file: string | null) => this.ask("/v1/me/avatar", { method: "PUT", body: { file } }) as Promise<{ avatar: string | null }>;
   signOut = () => this.ask("/v1/sessions/current", { method: "DELETE" });
   signOutEverywhere = () => this.ask("/v1/sessions", { method: "DELETE" });
 }

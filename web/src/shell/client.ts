@@ -7,6 +7,7 @@ import type { Auth } from "./auth";
 import { Downloads } from "./downloads";
 import { ApiError } from "./fault";
 import { Pictures } from "./pictures";
+import { Received } from "./transfer";
 import { Uploader } from "./uploader";
 import { forgetAllPending, forgetPending, keepPending, readPending } from "./storage";
 
@@ -37,7 +38,11 @@ export class Client {
   ) {
     this.state = blank(me);
     this.api = new Api((fresh) => auth.token(fresh));
-    this.pictures = new Pictures((path, signal) => this.api.blob(path, signal));
+    this.pictures = new Pictures(async (path, signal) => {
+      const received = new Received();
+      await this.api.bytes(path, received, signal);
+      return received.blob();
+    });
     this.downloads = new Downloads(this.api);
     this.uploader = new Uploader(this.api, this.pictures, (input) => this.do(input));
   }

@@ -3,9 +3,11 @@ import type { FileRef } from "../core/wire";
 import type { Api } from "./api";
 import { ApiError } from "./fault";
 import { contentPath } from "./pictures";
-import { saveAs } from "./transfer";
+import { Received, saveAs } from "./transfer";
 
 const AT_ONCE_MAX = 5;
+const TRIES_MAX = 6; // in a row without a byte; each goes on where the last one ended
+const AGAIN_MS = 500; // doubling
 
 export interface Download {
   readonly file: FileRef;
@@ -33,7 +35,7 @@ export class Downloads {
     const set = (bytes: number) => this.set(new Map(this.running).set(file.id, { file, bytes, stop }));
     set(0);
     try {
-      const blob = await this.api.blob(contentPath(file.id), stop.signal, set);
+      const blob = await this.whole(file.id, stop.signal, set);
       if (!stop.signal.aborted) saveAs(blob, file.name);
     } catch (error) {
       if (!stop.signal.aborted) throw error;
@@ -48,6 +50,22 @@ export class Downloads {
 
   stop(): void {
     for (const { stop } of this.running.values()) stop.abort();
+  }
+
+  private async whole(file: string, signal: AbortSignal, set: (bytes: number) => void): Promise<Blob> {
+    const received = new Received();
+    for (let tries = 0; ; tries += 1) {
+      const before = received.bytes;
+      try {
+        await this.api.bytes(contentPath(file), received, signal, set);
+        return received.blob();
+      } catch (error) {
+        if (!(error instanceof ApiError) || !error.passing || error.code === "file_held" || signal.aborted) throw error;
+        if (received.bytes > before) tries = 0;
+        if (tries >= TRIES_MAX) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS * 2 ** tries));
+      }
+    }
   }
 
   private set(running: ReadonlyMap<string, Download>): void {

@@ -25,6 +25,7 @@ interface Entry {
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
+const GONE: Problem = { status: 410, code: "file_gone", title: "Gone", detail: "" };
 const NOT_YET: Picture = { url: null, problem: null };
 
 /** Can browsers show it, without running anything? */
@@ -85,13 +86,19 @@ export class Pictures {
     this.accept(entry, blob);
   }
 
-  /** Forgets what is kept of a file. */
+  /** Forgets what is kept of a file that is no longer there; who still looks is told so. */
   forget(file: string): void {
-    for (const [path, entry] of this.entries) if (path.startsWith(contentPath(file))) this.drop(entry);
+    for (const [path, entry] of [...this.entries]) {
+      if (!path.startsWith(contentPath(file))) continue;
+      this.drop(entry);
+      if (entry.holders === 0) continue;
+      this.entries.set(path, entry);
+      this.set(entry, { url: null, problem: GONE });
+    }
   }
 
   clear(): void {
-    for (const entry of this.entries.values()) this.drop(entry);
+    for (const entry of [...this.entries.values()]) this.drop(entry);
   }
 
   private wait(entry: Entry): void {
@@ -155,6 +162,7 @@ export class Pictures {
 
   private drop(entry: Entry): void {
     clearTimeout(entry.timer);
+    entry.timer = undefined;
     entry.stop?.abort();
     this.waiting.delete(entry);
     this.entries.delete(entry.path);

@@ -51,23 +51,45 @@ export function sendPart(path: string, token: string, span: Span, part: Blob, si
   });
 }
 
-/** Gets a file's bytes.  `onBytes` hears how many have come. */
-export async function fetchBlob(path: string, token: string, signal: AbortSignal, onBytes?: (bytes: number) => void): Promise<Blob> {
+/** What has come of a file so far. */
+export class Received {
+  private chunks: Uint8Array<ArrayBuffer>[] = [];
+  private type = "";
+  bytes = 0;
+
+  /** An answer begins: with what is lacking (status 206), or from the beginning. */
+  begin(answer: Response): void {
+    if (answer.status === 206) return;
+    this.chunks = [];
+    this.bytes = 0;
+    this.type = answer.headers.get("Content-Type") ?? "";
+  }
+
+  add(chunk: Uint8Array<ArrayBuffer>): void {
+    this.chunks.push(chunk);
+    this.bytes += chunk.length;
+  }
+
+  blob(): Blob {
+    return new Blob(this.chunks, { type: this.type });
+  }
+}
+
+/** Gets what is lacking of a file's bytes.  `onBytes` hears how many have come. */
+export async function fetchBytes(path: string, token: string, into: Received, signal: AbortSignal, onBytes?: (bytes: number) => void): Promise<void> {
   const silence = new AbortController();
   const dog = watchdog(() => silence.abort());
   try {
-    const answer = await fetch(path, { headers: { Authorization: `Bearer ${token}` }, signal: AbortSignal.any([signal, silence.signal]), cache: "no-store" });
+    const rest: Record<string, string> = into.bytes > 0 ? { Range: `bytes=${into.bytes}-` } : {};
+    const answer = await fetch(path, { headers: { Authorization: `Bearer ${token}`, ...rest }, signal: AbortSignal.any([signal, silence.signal]), cache: "no-store" });
     if (!answer.ok) throw new ApiError(problemOf(answer.status, await answer.text()));
-    const chunks: Uint8Array<ArrayBuffer>[] = [];
-    let bytes = 0;
+    into.begin(answer);
     const reader = answer.body?.getReader();
     for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) {
       dog.alive();
-      chunks.push(read.value);
-      bytes += read.value.length;
-      onBytes?.(bytes);
+      into.add(read.value);
+      onBytes?.(into.bytes);
     }
-    return new Blob(chunks, { type: answer.headers.get("Content-Type") ?? "" });
   } catch (error) {
     throw error instanceof ApiError ? error : new ApiError(UNREACHABLE);
   } finally {

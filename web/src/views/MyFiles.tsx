@@ -1,6 +1,6 @@
 /** One's own files: what they are, how much of one's space they take, and their way out. */
 import { ActionIcon, Button, Loader, Modal } from "@mantine/core";
-import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery } from "@tanstack/react-query";
 import { useRef, useState } from "react";
 
 import { type FileInfo, type Files, regionOf } from "../core/wire";
@@ -65,7 +65,6 @@ function Space({ used, quota }: { used: number; quota: number }) {
 
 function Item({ file, onGone }: { file: FileInfo; onGone: () => void }) {
   const client = useClient();
-  const queries = useQueryClient();
   const { attempt } = useToast();
   const { running, problem, start, stop } = useDownload(file);
   const [asking, setAsking] = useState(false);
@@ -82,7 +81,6 @@ function Item({ file, onGone }: { file: FileInfo; onGone: () => void }) {
     if (!done) return;
     client.pictures.forget(file.id);
     onGone();
-    void queries.invalidateQueries({ queryKey: ["files"] });
   }
 
   return (
@@ -106,7 +104,7 @@ function Item({ file, onGone }: { file: FileInfo; onGone: () => void }) {
         <div className="my-file-ask" role="group" aria-label={`Delete ${file.name}?`}>
           <p>Delete it for good? Messages that carry it lose it, for everyone.</p>
           {/* eslint-disable-next-line jsx-a11y/no-autofocus -- it was just asked for */}
-          <Button size="compact-sm" color="red" autoFocus loading={busy} onClick={() => void remove()}>Delete</Button>
+          <Button size="compact-sm" className="danger" autoFocus loading={busy} onClick={() => void remove()}>Delete</Button>
           <Button size="compact-sm" variant="default" onClick={() => { setAsking(false); bin.current?.focus(); }}>Keep</Button>
         </div>
       )}

@@ -25,7 +25,7 @@ function draw(canvas: HTMLCanvasElement, picture: ImageBitmap, crop: Crop): void
 export default function Portrait({ onClose }: { onClose: () => void }) {
   const client = useClient();
   const { attempt, say } = useToast();
-  const has = useCore((state) => (state.people.get(client.me)?.avatar ?? null) !== null);
+  const me = useCore((state) => state.people.get(client.me));
   const [picture, setPicture] = useState<ImageBitmap | null>(null);
   const [crop, setCrop] = useState(WHOLE);
   const [busy, setBusy] = useState(false);
@@ -48,11 +48,11 @@ export default function Portrait({ onClose }: { onClose: () => void }) {
     }
   }
 
-  async function set(what: string, work: () => Promise<unknown>) {
+  async function set(what: string, work: () => Promise<{ avatar: string | null }>) {
     setBusy(true);
     const done = await attempt(what, async () => {
-      await work();
-      client.do({ t: "people", people: [(await client.api.me()).person] });
+      const { avatar } = await work();
+      if (me !== undefined) client.do({ t: "people", people: [{ id: client.me, name: me.name, region: me.region, avatar }] });
     });
     setBusy(false);
     if (done) onClose();
@@ -62,7 +62,9 @@ export default function Portrait({ onClose }: { onClose: () => void }) {
     const blob = await new Promise<Blob | null>((resolve) => canvas.current?.toBlob(resolve, "image/jpeg", 0.9));
     if (blob === null) throw new Error("the picture could not be drawn");
     const { id } = await saveFile(client.api, blob, "portrait.jpg");
-    await client.api.setAvatar(id);
+    const set = await client.api.setAvatar(id);
+    await client.api.deleteFile(id).catch(() => undefined); // the picture was made from it; it only takes space now
+    return set;
   }
 
   function onKey(event: KeyboardEvent) {
@@ -99,7 +101,7 @@ export default function Portrait({ onClose }: { onClose: () => void }) {
         <div className="portrait-ways">
           {picture !== null && <Button loading={busy} onClick={() => void set("Your picture was not set", save)}>Use it</Button>}
           <Button variant="default" disabled={busy} data-autofocus onClick={() => chooser.current?.click()}>Choose a picture…</Button>
-          {has && picture === null && <Button variant="subtle" color="red" loading={busy} onClick={() => void set("Your picture was not removed", () => client.api.setAvatar(null))}>Remove</Button>}
+          {me != null && me.avatar !== null && picture === null && <Button variant="subtle" color="red" loading={busy} onClick={() => void set("Your picture was not removed", () => client.api.setAvatar(null))}>Remove</Button>}
         </div>
       </div>
     </Modal>

@@ -6,6 +6,7 @@ import { lazy, Suspense, useCallback, useEffect, useState } from "react";
 import type { Person, Room } from "../core/wire";
 import { Avatar, PresenceText } from "./Avatar";
 import { Composer } from "./Composer";
+import { useEverybody } from "./everybody";
 import { useAttach, useDropZone, ViewerContext } from "./fileHooks";
 import { goTo, useClient, useCore } from "./hooks";
 import { BackIcon, ClipIcon, HashIcon, InviteIcon, MoreIcon, PeopleIcon } from "./icons";
@@ -65,6 +66,7 @@ function Known({ room, me, narrow, wide, members, onMembers, info }: Props & { i
     placeholderData: (before) => before,
     refetchInterval: ({ state }) => (state.data?.some(({ name }) => name === null) === true ? NAMES_AGAIN_MS : false),
   });
+  useEverybody();
   const attach = useAttach(room);
   const { over, handlers } = useDropZone(attach);
   const [viewed, setViewed] = useState<string | null>(null);

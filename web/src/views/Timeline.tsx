@@ -5,7 +5,7 @@
  */
 import { Button, Loader } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type RefObject, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import type { Person } from "../core/wire";
 import { useClient, useCore, useToday } from "./hooks";
@@ -61,6 +61,7 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   }, [client, room, wantsMore]);
 
   useAttention(atEnd);
+  useFollowing(scroller, atEnd, useCallback(() => virtual.scrollToEnd(), [virtual]));
 
   const onScroll = () => setAtEnd(virtual.isAtEnd(NEAR_END_PX));
   const last = items.findLast((item) => FOCUSABLE.has(item.kind))?.key ?? null;
@@ -112,6 +113,16 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
       )}
     </div>
   );
+}
+
+/** Who is at the end stays there when the list gets lower, as when one writes much or attaches files. */
+function useFollowing(scroller: RefObject<HTMLDivElement | null>, atEnd: boolean, follow: () => void): void {
+  useEffect(() => {
+    if (scroller.current === null || !atEnd) return;
+    const observer = new ResizeObserver(follow);
+    observer.observe(scroller.current);
+    return () => observer.disconnect();
+  }, [scroller, atEnd, follow]);
 }
 
 /** The core marks as read what is shown to somebody who is there: window in front, end of the list in view. */

@@ -54,8 +54,6 @@ function Inner({ shown: { file, row }, at, of, go, onClose }: { shown: Shown; at
   const width = file.width ?? 1;
   const { running, problem, start } = useDownload(file);
 
-  useEffect(() => stage.current?.focus(), []);
-
   /** How large it is drawn now, 1 being its own size. */
   const setZoom = (next: number | null) => setZoomed(next === null ? null : { file: file.id, zoom: next });
   const scale = () => zoom ?? (stage.current?.querySelector("img")?.clientWidth ?? width) / width;
@@ -93,7 +91,7 @@ function Inner({ shown: { file, row }, at, of, go, onClose }: { shown: Shown; at
         <Tool label="Close" keys="Escape" onClick={onClose}><CloseIcon /></Tool>
       </header>
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls when the picture is larger than it */}
-      <div className="viewer-stage" ref={stage} tabIndex={0} role="group" aria-label={`${at + 1} of ${of}`} data-zoomed={zoom !== null || undefined}>
+      <div className="viewer-stage" ref={stage} tabIndex={0} data-autofocus role="group" aria-label={`${at + 1} of ${of}`} data-zoomed={zoom !== null || undefined}>
         <Large file={file} zoom={zoom} />
       </div>
       {of > 1 && (

@@ -76,6 +76,7 @@ export function uploadWords(upload: Upload, live: boolean): string {
   if (upload.state === "ready") return "uploaded";
   if (!live) return "waiting for a connection";
   if (upload.file?.state === "checking") return "being checked";
+  if (upload.file !== null && upload.sent >= upload.size) return "finishing";
   return upload.file === null && upload.state === "waiting" && upload.tries === 0 ? "waiting for its turn" : `${percent(upload)} %`;
 }
 
