@@ -67,7 +67,7 @@ describe("the timeline's items", () => {
   });
 
   it("leave redactions out, keep joins and titles as lines of their own, and end with what is pending", () => {
-    const pending: Pending = { client_id: "c", room: ROOM, text: "x", at_ms: Date.parse(at(30)), state: "kept", entry: null, seq: null, code: null, socket: 0, due_ms: 0, tries: 0 };
+    const pending: Pending = { client_id: "c", room: ROOM, text: "x", files: [], at_ms: Date.parse(at(30)), state: "kept", entry: null, seq: null, code: null, socket: 0, due_ms: 0, tries: 0 };
     const rows = [row(1, { kind: "join", id: null, target: SHE }), row(2, { kind: "redaction", id: null, target: "x" }), row(3, { target: ROOM, body: { kind: "title", title: "T" } })];
     expect(timelineItems({ ...view, rows, more: true }, [pending], ME).map((item) => item.kind)).toEqual(["older", "day", "system", "system", "day", "pending"].filter((kind, i) => kind !== "day" || i === 1 || dayKey(pending.at_ms) !== dayKey(Date.parse(rows[2]?.at ?? ""))));
   });
@@ -77,7 +77,7 @@ describe("the list of rooms", () => {
   const state = {
     ...blank(ME),
     open: "rom_emea_b",
-    people: new Map([[SHE, { name: "Mei Tan", region: "apac" }]]),
+    people: new Map([[SHE, { name: "Mei Tan", region: "apac", avatar: null }]]),
     rooms: new Map([
       ["rom_emea_a", freshView(room("rom_emea_a", { title: "Alpha", last_at: "2030-01-01T00:00:00Z" }))],
       ["rom_emea_b", freshView(room("rom_emea_b", { title: "Beta", last_at: "2030-01-02T00:00:00Z", unread: 3 }))],
@@ -115,7 +115,7 @@ describe("words", () => {
   });
 
   it("say what became of a message, who types, and why something failed", () => {
-    const item: Pending = { client_id: "c", room: ROOM, text: "x", at_ms: 0, state: "kept", entry: null, seq: null, code: null, socket: 0, due_ms: 0, tries: 0 };
+    const item: Pending = { client_id: "c", room: ROOM, text: "x", files: [], at_ms: 0, state: "kept", entry: null, seq: null, code: null, socket: 0, due_ms: 0, tries: 0 };
     expect(pendingWords(item, "emea", true)).toBe("kept in EMEA, waiting to be placed");
     expect(pendingWords({ ...item, state: "queued" }, "emea", false)).toBe("waiting for a connection");
     expect(pendingWords({ ...item, state: "placed" }, "emea", true)).toBeNull();

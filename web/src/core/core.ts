@@ -9,10 +9,15 @@ import * as link from "./link";
 import { blank, chain, type Env, type Input, quiet, type State, type Step, withRoom } from "./model";
 import * as outbox from "./outbox";
 import { prepend } from "./rooms";
+import * as uploads from "./uploads";
 
 export function step(state: State, input: Input, env: Env): Step {
-  const done = decide(state, input, env);
-  return { ...done, state: bodies.arm(state, done.state, env) };
+  return chain(
+    state,
+    (s) => decide(s, input, env),
+    (s) => quiet(bodies.arm(state, s, env)),
+    (s) => uploads.follow(state, s, env),
+  );
 }
 
 function decide(state: State, input: Input, env: Env): Step {
@@ -54,6 +59,18 @@ function decide(state: State, input: Input, env: Env): Step {
       return quiet(acquaint(state, input.people));
     case "post":
       return post(state, input, env);
+    case "attach":
+      return quiet(uploads.attach(state, input.room, input.files));
+    case "upload_progress":
+      return quiet(uploads.progress(state, input.key, input.request, input.bytes));
+    case "upload_answer":
+      return outbox.filesCame(uploads.answered(state, input.key, input.request, input.file, env), env);
+    case "upload_fault":
+      return quiet(uploads.faulted(state, input.key, input.request, input.problem, env));
+    case "upload_again":
+      return quiet(uploads.again(state, input.key));
+    case "upload_cancel":
+      return chain(state, (s) => uploads.cancel(s, input.key), (s) => outbox.filesCame(s, env));
     case "again":
       return outbox.tryAgain(state, input.client_id, input.fresh, env);
     case "discard":
@@ -107,15 +124,16 @@ function post(state: State, input: Extract<Input, { t: "post" }>, env: Env): Ste
   return outbox.post(typed?.room === input.room ? { ...next, typed: null } : next, input.room, input.client_id, input.text, env);
 }
 
-function acquaint(state: State, people: readonly { id: string; name: string; region: string }[]): State {
+/** Who is who; who comes without a word about a picture keeps the one that is known. */
+function acquaint(state: State, people: Extract<Input, { t: "people" }>["people"]): State {
   const known = new Map(state.people);
-  for (const { id, name, region } of people) known.set(id, { name, region });
+  for (const { id, name, region, avatar } of people) known.set(id, { name, region, avatar: avatar === undefined ? (known.get(id)?.avatar ?? null) : avatar });
   return { ...state, people: known };
 }
 
 /** When to call with `tick` next, in ms since the epoch; null when nothing is due. */
 export function nextDueMs(state: State): number | null {
-  const due = [...link.dueMs(state.link), ...outbox.dueMs(state), ...ephemeral.dueMs(state), ...bodies.dueMs(state)];
+  const due = [...link.dueMs(state.link), ...outbox.dueMs(state), ...ephemeral.dueMs(state), ...bodies.dueMs(state), ...uploads.dueMs(state)];
   return due.length === 0 ? null : Math.min(...due);
 }
 

@@ -17,7 +17,7 @@ export function apply(state: State, frame: ServerFrame, env: Env): Step {
     case "room":
       return roomCame(state, frame.room);
     case "body":
-      return quiet(body(state, frame));
+      return body(state, frame);
     case "ack":
       return outbox.acked(state, frame, env);
     case "presence":
@@ -96,6 +96,7 @@ function roomRow(state: State, row: Row, env: Env): Step {
   const lined = unseen && next.line === null ? { ...next, line: row.seq - 1 } : next;
   const commands: Command[] = known === undefined ? [{ t: "fetch_room", room: row.stream }] : [];
   if (foreign) commands.push({ t: "heard", room: row.stream, row });
+  if (row.kind === "redaction" || row.kind === "erasure") commands.push(...filesGone(view, next));
   return chain(
     withRoom(state, row.stream, lined),
     (s) => ({ state: s, commands }),
@@ -130,9 +131,18 @@ export function roomCame(state: State, info: Room): Step {
   return state.open === info.id ? ensureRows(next, info.id) : quiet(next);
 }
 
-function body(state: State, frame: FrameOf<"body">): State {
+function body(state: State, frame: FrameOf<"body">): Step {
   const view = state.rooms.get(frame.stream);
-  return view === undefined ? state : withRoom(state, frame.stream, applyBody(view, frame.id, frame.state, frame.body));
+  if (view === undefined) return quiet(state);
+  const next = applyBody(view, frame.id, frame.state, frame.body);
+  return { state: withRoom(state, frame.stream, next), commands: frame.state === "erased" ? filesGone(view, next) : [] };
+}
+
+/** The files of messages that have just been erased. */
+function filesGone(before: RoomView, after: RoomView): Command[] {
+  const kept = new Set(after.rows);
+  const files = before.rows.filter((row) => !kept.has(row)).flatMap((row) => row.body?.files?.map(({ id }) => id) ?? []);
+  return files.length === 0 ? [] : [{ t: "files_gone", files }];
 }
 
 /** Asks for a page if the room on the screen has too few rows to fill it. */

@@ -2,6 +2,13 @@
 
 export const BODY_BYTES_MAX = 16_384; // one message's text, in UTF-8; the server's own bound
 export const TITLE_CHARS_MAX = 120;
+export const FILE_BYTES_MAX = 512 * 1_048_576; // the server's own bound, as the next two
+export const FILE_NAME_CHARS_MAX = 200;
+export const FILES_PER_ENTRY_MAX = 10;
+export const UPLOADS_MAX = 100; // files of this page on their way, or waiting for it
+export const UPLOADS_AT_ONCE_MAX = 3; // of them are really under way
+export const UPLOAD_TRIES_MAX = 10; // faults in a row while connected; then somebody must ask again
+export const CHECK_AGAIN_MS = 400; // until a file that the server checks is looked at again
 export const CURSORS_MAX = 1_000; // in one resume
 export const MISSING_MAX = 500; // bodies asked for again in one resume
 export const RESUME_BYTES_MAX = 60_000; // of one resume frame; the server takes 65,536

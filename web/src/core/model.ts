@@ -1,12 +1,13 @@
 /** The values of the core: what it knows (`State`), what it hears (`Input`) and what it asks for (`Command`). */
 import { REFILL_FIRST_MS } from "./limits";
-import type { ClientFrame, Page, PresenceState, Room, Row, ServerFrame } from "./wire";
+import type { ClientFrame, FileInfo, FileRef, Page, PresenceState, Problem, Room, Row, ServerFrame } from "./wire";
 
 /** A message of one's own that is not (yet) a row: waiting, on its way, kept, or refused. */
 export interface Pending {
   readonly client_id: string;
   readonly room: string;
   readonly text: string | null; // null: written on another device, words not known here
+  readonly files: readonly FileRef[] | null; // null: still being uploaded, see `State.uploads`
   readonly at_ms: number;
   readonly state: "queued" | "sent" | "placed" | "kept" | "refused";
   readonly entry: string | null;
@@ -15,6 +16,24 @@ export interface Pending {
   readonly socket: number; // the socket it was last sent on
   readonly due_ms: number; // queued: not before; sent: send again after
   readonly tries: number;
+}
+
+/** A file of one's own on its way to the server, or there and not yet part of a message that is sent. */
+export interface Upload {
+  readonly key: string; // this page's own name for it
+  readonly room: string;
+  readonly post: string | null; // the `client_id` of the message that waits for it; null: of the one being written
+  readonly name: string;
+  readonly size: number;
+  readonly type: string; // what the browser believes
+  readonly state: "waiting" | "busy" | "ready" | "failed";
+  readonly file: FileInfo | null; // as the server last said
+  readonly unsure: boolean; // ask how far it got before going on
+  readonly sent: number; // bytes that have arrived, or are just arriving
+  readonly request: number; // busy: the one whose answer is awaited
+  readonly code: string | null; // why it failed
+  readonly tries: number; // faults in a row
+  readonly due_ms: number; // waiting: not before
 }
 
 export interface RoomView {
@@ -86,6 +105,7 @@ export interface KnownPresence {
 export interface KnownPerson {
   readonly name: string;
   readonly region: string;
+  readonly avatar: string | null; // changes with the picture
 }
 
 export interface State {
@@ -97,6 +117,8 @@ export interface State {
   readonly open: string | null; // the room on the screen
   readonly attentive: boolean; // its end is in view of somebody who is there
   readonly outbox: readonly Pending[]; // in the order they were written
+  readonly uploads: readonly Upload[]; // in the order they were chosen
+  readonly upload_serial: number; // last number given to a request
   readonly reads: ReadonlyMap<string, number>; // read marks to be sent
   readonly reads_due_ms: number; // 0 = none
   readonly typing: ReadonlyMap<string, ReadonlyMap<string, number>>; // room -> person -> until
@@ -128,14 +150,28 @@ export type Input =
   | { t: "attention"; on: boolean }
   | { t: "history"; room: string }
   | { t: "room"; room: Room }
-  | { t: "people"; people: readonly { id: string; name: string; region: string }[] }
-  | { t: "post"; room: string; client_id: string; text: string }
+  | { t: "people"; people: readonly { id: string; name: string; region: string; avatar?: string | null }[] }
+  | { t: "post"; room: string; client_id: string; text: string } // with all files that were attached in this room
+  | { t: "attach"; room: string; files: readonly Chosen[] }
+  | { t: "upload_progress"; key: string; request: number; bytes: number }
+  | { t: "upload_answer"; key: string; request: number; file: FileInfo }
+  | { t: "upload_fault"; key: string; request: number; problem: Problem }
+  | { t: "upload_again"; key: string }
+  | { t: "upload_cancel"; key: string }
   | { t: "again"; client_id: string; fresh: string }
   | { t: "discard"; client_id: string }
   | { t: "restore"; items: readonly Pending[] }
   | { t: "typing"; room: string; on: boolean }
   | { t: "watch"; people: readonly string[] }
   | { t: "idle"; idle: boolean };
+
+/** A file that was just chosen, dropped or pasted. */
+export interface Chosen {
+  readonly key: string;
+  readonly name: string;
+  readonly size: number;
+  readonly type: string;
+}
 
 export type Command =
   | { t: "open"; socket: number; fresh_token: boolean; attempt: number }
@@ -145,6 +181,12 @@ export type Command =
   | { t: "page"; room: string; request: number; before: number }
   | { t: "refill"; room: string; before: number }
   | { t: "fetch_room"; room: string }
+  | { t: "file_make"; key: string; request: number; name: string; size: number }
+  | { t: "file_part"; key: string; request: number; file: string; from: number; to: number; total: number } // bytes [from, to)
+  | { t: "file_look"; key: string; request: number; file: string }
+  | { t: "file_stop"; key: string } // whatever is under way for it
+  | { t: "file_let_go"; key: string; file: FileInfo | null; done: boolean } // done: it is part of a message; else unwanted
+  | { t: "files_gone"; files: readonly string[] } // of messages that were erased: what is kept of them must go
   | { t: "keep"; item: Pending } // so that it outlives the page
   | { t: "forget"; client_id: string }
   | { t: "heard"; room: string; row: Row } // somebody else's message, for those who listen
@@ -196,6 +238,8 @@ export function blank(me: string): State {
     open: null,
     attentive: false,
     outbox: [],
+    uploads: [],
+    upload_serial: 0,
     reads: new Map(),
     reads_due_ms: 0,
     typing: new Map(),

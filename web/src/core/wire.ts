@@ -11,12 +11,43 @@ export interface Person {
   region: string;
   role: Role;
   company: string;
+  avatar?: string | null; // changes with the picture; null: there is none
+}
+
+/** A file as a message carries it. */
+export interface FileRef {
+  id: string;
+  name: string;
+  type: string; // what its first bytes say
+  size: number;
+  width?: number | null; // of a picture, in pixels
+  height?: number | null;
+  thumbnail?: boolean; // a small one can be had
+}
+
+/** A file of one's own. */
+export interface FileInfo extends FileRef {
+  received: number; // bytes that the server has stored
+  state: "uploading" | "checking" | "ready" | "refused";
+  part_bytes: number;
+  made_at: string;
+  region: string;
+  expires_at?: string | null;
+  reason?: string | null;
+}
+
+export interface Files {
+  files: FileInfo[];
+  used_bytes: number;
+  quota_bytes: number;
+  next?: string | null;
 }
 
 export interface Body {
   kind: string;
   text?: string;
   title?: string;
+  files?: FileRef[];
 }
 
 /** One row of a room's or an inbox's order, as its reader sees it. */
@@ -178,7 +209,7 @@ export type FrameOf<T extends ServerFrame["t"]> = Extract<ServerFrame, { t: T }>
 export type ClientFrame =
   | { t: "hello" }
   | { t: "resume"; cursors: Record<string, number>; missing: string[] }
-  | { t: "post"; room: string; client_id: string; text: string }
+  | { t: "post"; room: string; client_id: string; text: string; files?: string[] }
   | { t: "read"; room: string; seq: number }
   | { t: "typing"; room: string; on: boolean }
   | { t: "state"; state: "online" | "away" }

@@ -1,32 +1,12 @@
-/** The REST face of the server: one function that asks, with a time limit, and one kind of error. */
+/** The REST face of the server: one function that asks, with a time limit. */
 import type {
-  Bootstrap, Me, Member, Page, People, Presence, Problem, Room, Session, WishedState,
+  Bootstrap, FileInfo, Files, Me, Member, Page, People, Presence, Room, Session, WishedState,
 } from "../core/wire";
+import { ApiError, problemOf, UNREACHABLE } from "./fault";
+import { fetchBytes, type Received, sendPart, type Span } from "./transfer";
 
 const TIMEOUT_MS = 10_000;
 const AGAIN_AFTER_MS = 300;
-
-/** The server refused, or could not be reached (`status` 0, code `unreachable`). */
-export class ApiError extends Error {
-  constructor(readonly problem: Problem) {
-    super(problem.detail || problem.title || problem.code);
-  }
-
-  get code(): string {
-    return this.problem.code;
-  }
-
-  get status(): number {
-    return this.problem.status;
-  }
-
-  /** May the same request succeed a moment later? */
-  get passing(): boolean {
-    return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
-  }
-}
-
-const UNREACHABLE: Problem = { status: 0, code: "unreachable", title: "Unreachable", detail: "The server cannot be reached.", retryable: true };
 
 interface Request {
   method?: string;
@@ -48,15 +28,6 @@ async function once(path: string, { method = "GET", body, token }: Request): Pro
   }
   if (answer.ok) return text === "" ? null : JSON.parse(text);
   throw new ApiError(problemOf(answer.status, text));
-}
-
-function problemOf(status: number, text: string): Problem {
-  const bare: Problem = { status, code: `http_${status}`, title: `HTTP ${status}`, detail: "" };
-  try {
-    return { ...bare, ...(JSON.parse(text) as Partial<Problem>) };
-  } catch {
-    return bare; // a door's own answer, not one of ours
-  }
 }
 
 /** Asks; reading is asked a second time if the first failed in passing, because doors come and go. */
@@ -85,11 +56,15 @@ export class Api {
 
   /** Asks as this person. */
   async ask(path: string, request: Request = {}): Promise<unknown> {
+    return this.signed((token) => ask(path, { ...request, token }));
+  }
+
+  private async signed<T>(work: (token: string) => Promise<T>): Promise<T> {
     try {
-      return await ask(path, { ...request, token: await this.token(false) });
+      return await work(await this.token(false));
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
-      return ask(path, { ...request, token: await this.token(true) });
+      return work(await this.token(true));
     }
   }
 
@@ -108,6 +83,14 @@ export class Api {
   redact = (id: string, entry: string) => this.ask(`/v1/rooms/${id}/entries/${entry}`, { method: "DELETE" });
   setTitle = (id: string, client_id: string, title: string) =>
     this.ask(`/v1/rooms/${id}/title`, { method: "PUT", body: { client_id, title } });
+  makeFile = (name: string, size: number) => this.ask("/v1/files", { method: "POST", body: { name, size } }) as Promise<FileInfo>;
+  file = (id: string) => this.ask(`/v1/files/${id}`) as Promise<FileInfo>;
+  putPart = (id: string, span: Span, part: Blob, signal: AbortSignal, onBytes: (bytes: number) => void) =>
+    this.signed((token) => sendPart(`/v1/files/${id}/content`, token, span, part, signal, onBytes));
+  bytes = (path: string, into: Received, signal: AbortSignal, onBytes?: (bytes: number) => void) => this.signed((token) => fetchBytes(path, token, into, signal, onBytes));
+  files = (before: string | null, limit: number) => this.ask(`/v1/files?limit=${limit}${before === null ? "" : `&before=${encodeURIComponent(before)}`}`) as Promise<Files>;
+  deleteFile = (id: string) => this.ask(`/v1/files/${id}`, { method: "DELETE" });
+  setAvatar = (file: string | null) => this.ask("/v1/me/avatar", { method: "PUT", body: { file } }) as Promise<{ avatar: string | null }>;
   signOut = () => this.ask("/v1/sessions/current", { method: "DELETE" });
   signOutEverywhere = () => this.ask("/v1/sessions", { method: "DELETE" });
 }

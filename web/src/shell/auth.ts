@@ -3,7 +3,8 @@
  * time (Web Locks), so that tabs hand it on to each other instead of using it twice.
  */
 import type { Person, Session } from "../core/wire";
-import { ApiError, refresh, signIn } from "./api";
+import { refresh, signIn } from "./api";
+import { ApiError } from "./fault";
 import { forgetSession, onForgotten, readSession, writeSession } from "./storage";
 
 const RENEW_AT = 0.8; // of a token's life

@@ -2,8 +2,13 @@
 import { blank, type Command, type Input, nextDueMs, type State, step } from "../core/core";
 import { PAGE_ROWS } from "../core/limits";
 import type { Row, ServerFrame } from "../core/wire";
-import { Api, ApiError } from "./api";
+import { Api } from "./api";
 import type { Auth } from "./auth";
+import { Downloads } from "./downloads";
+import { ApiError } from "./fault";
+import { Pictures } from "./pictures";
+import { Received } from "./transfer";
+import { Uploader } from "./uploader";
 import { forgetAllPending, forgetPending, keepPending, readPending } from "./storage";
 
 const TICK_MS_MIN = 20;
@@ -13,6 +18,9 @@ const IDLE_AFTER_MS = 5 * 60_000;
 export class Client {
   state: State;
   readonly api: Api;
+  readonly pictures: Pictures;
+  readonly uploader: Uploader;
+  readonly downloads: Downloads;
   readonly drafts = new Map<string, string>(); // what is being written, by room
   private readonly sockets = new Map<number, WebSocket | null>(); // null: waiting for its token
   private readonly listeners = new Set<() => void>();
@@ -30,6 +38,13 @@ export class Client {
   ) {
     this.state = blank(me);
     this.api = new Api((fresh) => auth.token(fresh));
+    this.pictures = new Pictures(async (path, signal) => {
+      const received = new Received();
+      await this.api.bytes(path, received, signal);
+      return received.blob();
+    });
+    this.downloads = new Downloads(this.api);
+    this.uploader = new Uploader(this.api, this.pictures, (input) => this.do(input));
   }
 
   start(): void {
@@ -52,6 +67,9 @@ export class Client {
     for (const undo of this.undo.splice(0)) undo();
     clearTimeout(this.idleTimer);
     this.do({ t: "stop" });
+    this.uploader.stop();
+    this.downloads.stop();
+    this.pictures.clear();
     clearTimeout(this.timer);
   }
 
@@ -78,6 +96,11 @@ export class Client {
   /** Further doors of the world, for when this page's own cannot be reached. */
   knowDoors(urls: readonly string[]): void {
     this.doors = urls.filter((url) => url.startsWith("https://"));
+  }
+
+  /** Files for the message that is being written in a room. */
+  attach(room: string, files: readonly File[]): void {
+    this.do({ t: "attach", room, files: files.map((file) => this.uploader.hold(file)) });
   }
 
   do(input: Input): void {
@@ -120,6 +143,16 @@ export class Client {
         return;
       case "fetch_room":
         this.api.room(command.room).then((room) => this.do({ t: "room", room }), ignore);
+        return;
+      case "file_make":
+      case "file_part":
+      case "file_look":
+      case "file_stop":
+      case "file_let_go":
+        this.uploader.run(command);
+        return;
+      case "files_gone":
+        for (const file of command.files) this.pictures.forget(file);
         return;
       case "keep":
         keepPending(this.me, command.item);

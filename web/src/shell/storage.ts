@@ -52,8 +52,13 @@ export function forgetPending(person: string, client_id: string): void {
 export function readPending(person: string): Pending[] {
   const prefix = `${OUTBOX}${person}.`;
   return attempt(() => Object.keys(localStorage).filter((key) => key.startsWith(prefix)), []).flatMap((key) =>
-    attempt(() => [JSON.parse(localStorage.getItem(key) ?? "") as Pending], []),
+    attempt(() => [whole(JSON.parse(localStorage.getItem(key) ?? "") as Pending)], []),
   );
+}
+
+/** Earlier versions kept messages that knew nothing of files. */
+function whole(item: Pending): Pending {
+  return "files" in item ? item : { ...(item as Pending), files: [] };
 }
 
 export function forgetAllPending(person: string): void {

@@ -1,5 +1,7 @@
-/** A person as initials in a shade of their region's colour, with a dot for presence. */
+/** A person as their picture, or as initials in a shade of their region's colour; with a dot for presence. */
 import { regionOf } from "../core/wire";
+import { avatarPath } from "../shell/pictures";
+import { usePicture } from "./fileHooks";
 import { useCore } from "./hooks";
 import { useRegionTone } from "./RegionTag";
 import { initials, personName, pick, presenceWords } from "./words";
@@ -8,9 +10,12 @@ const SHADES = 4;
 
 export function Avatar({ person, size = 36, dot = false }: { person: string; size?: number; dot?: boolean }) {
   const name = useCore((state) => personName(state, person));
+  const version = useCore((state) => state.people.get(person)?.avatar ?? null);
+  const { url } = usePicture(version === null ? null : avatarPath(person, version));
   const tone = useRegionTone(regionOf(person));
   return (
     <span className="avatar" style={{ width: size, height: size, fontSize: size * 0.38 }} data-initials={initials(name)} data-tone={tone} data-shade={pick(person, SHADES)} aria-hidden="true">
+      {url !== null && <img className="avatar-picture" src={url} alt="" />}
       {dot && <PresenceDot person={person} />}
     </span>
   );

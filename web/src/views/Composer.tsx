@@ -1,25 +1,39 @@
-/** Where one writes.  Enter sends, Shift+Enter makes a new line; what is unsent stays with its room. */
-import { ActionIcon } from "@mantine/core";
-import { type KeyboardEvent, useLayoutEffect, useRef, useState } from "react";
+/** Where one writes and attaches files.  Enter sends, Shift+Enter makes a new line; what is unsent stays with its room. */
+import { ActionIcon, Tooltip } from "@mantine/core";
+import { type ChangeEvent, type ClipboardEvent, type KeyboardEvent, useLayoutEffect, useMemo, useRef, useState } from "react";
 
-import { BODY_BYTES_MAX, OUTBOX_MAX } from "../core/limits";
+import { BODY_BYTES_MAX, FILE_BYTES_MAX, FILES_PER_ENTRY_MAX, OUTBOX_MAX } from "../core/limits";
+import { drafts } from "../core/uploads";
+import { sizeWords } from "./fileWords";
 import { useClient, useCore, useMedia } from "./hooks";
-import { SendIcon } from "./icons";
+import { ClipIcon, SendIcon } from "./icons";
+import { UploadList } from "./Uploads";
 import { roomTitle } from "./words";
 
 const HEIGHT_PX_MAX = 220;
 const WARN_BYTES = 500;
 
-export function Composer({ room, narrow }: { room: string; narrow: boolean }) {
+interface Props {
+  room: string;
+  narrow: boolean;
+  onFiles: (files: readonly File[]) => void;
+}
+
+export function Composer({ room, narrow, onFiles }: Props) {
   const client = useClient();
   const touch = useMedia("(pointer: coarse)");
   const [text, setText] = useState(() => client.drafts.get(room) ?? "");
   const area = useRef<HTMLTextAreaElement>(null);
+  const chooser = useRef<HTMLInputElement>(null);
+  const form = useRef<HTMLFormElement>(null);
   const title = useCore((state) => {
     const view = state.rooms.get(room);
     return view === undefined ? "" : roomTitle(state, view.info);
   });
   const full = useCore((state) => state.outbox.length >= OUTBOX_MAX);
+  const uploads = useCore((state) => state.uploads);
+  const attached = useMemo(() => drafts({ ...client.state, uploads }, room), [client, uploads, room]);
+  const broken = attached.filter((one) => one.state === "failed").length;
   const left = BODY_BYTES_MAX - new TextEncoder().encode(text).length;
 
   useLayoutEffect(() => {
@@ -37,11 +51,41 @@ export function Composer({ room, narrow }: { room: string; narrow: boolean }) {
 
   function send() {
     const words = text.trim();
-    if (words === "" || left < 0 || full) return;
+    if ((words === "" && attached.length === 0) || left < 0 || full || broken > 0) return;
     client.do({ t: "post", room, client_id: crypto.randomUUID(), text: words });
     setText("");
     client.drafts.delete(room);
     area.current?.focus();
+  }
+
+  function choose(event: ChangeEvent<HTMLInputElement>) {
+    onFiles([...(event.target.files ?? [])]);
+    event.target.value = ""; // so that the same file can be chosen again
+    area.current?.focus();
+  }
+
+  /** What has words, too, as a table does, is pasted as words. */
+  function paste(event: ClipboardEvent) {
+    const { files, types } = event.clipboardData;
+    if (files.length === 0 || types.includes("text/plain")) return;
+    event.preventDefault();
+    onFiles([...files]);
+  }
+
+  /** The focus goes on to the next file, or back to writing. */
+  function remove(key: string) {
+    const buttons = [...(form.current?.querySelectorAll<HTMLElement>("[data-remove]") ?? [])];
+    const at = buttons.findIndex((button) => button.dataset["remove"] === key);
+    (buttons[at + 1] ?? buttons[at - 1] ?? area.current)?.focus();
+    client.do({ t: "upload_cancel", key });
+  }
+
+  function hint() {
+    if (full) return "Too many messages wait to be sent already.";
+    if (left < 0) return `${-left} bytes too long.`;
+    if (broken > 0) return `${broken === 1 ? "One file was" : `${broken} files were`} not uploaded: try again or remove ${broken === 1 ? "it" : "them"}.`;
+    if (left < WARN_BYTES) return `${left} bytes left.`;
+    return narrow || touch ? <span className="sr">Markdown works.</span> : "Enter sends, Shift+Enter makes a new line. Markdown works; pictures can be pasted.";
   }
 
   function onKey(event: KeyboardEvent) {
@@ -51,7 +95,12 @@ export function Composer({ room, narrow }: { room: string; narrow: boolean }) {
   }
 
   return (
-    <form className="composer" onSubmit={(event) => { event.preventDefault(); send(); }}>
+    <form className="composer" ref={form} onSubmit={(event) => { event.preventDefault(); send(); }}>
+      {attached.length > 0 && <UploadList uploads={attached} label="Files to send" onRemove={remove} />}
+      <Tooltip label={`Attach files, up to ${FILES_PER_ENTRY_MAX} of ${sizeWords(FILE_BYTES_MAX)} each`}>
+        <ActionIcon className="composer-attach" variant="subtle" aria-label={`Attach files, up to ${FILES_PER_ENTRY_MAX} of ${sizeWords(FILE_BYTES_MAX)} each`} onClick={() => chooser.current?.click()}><ClipIcon /></ActionIcon>
+      </Tooltip>
+      <input ref={chooser} type="file" multiple hidden tabIndex={-1} aria-hidden="true" onChange={choose} />
       <textarea
         ref={area}
         id="compose"
@@ -62,11 +111,10 @@ export function Composer({ room, narrow }: { room: string; narrow: boolean }) {
         aria-describedby="compose-hint"
         onChange={(event) => change(event.target.value)}
         onKeyDown={onKey}
+        onPaste={paste}
       />
-      <ActionIcon type="submit" size="lg" variant="filled" aria-label="Send" disabled={text.trim() === "" || left < 0 || full}><SendIcon /></ActionIcon>
-      <p id="compose-hint" className="composer-hint" data-fault={left < 0 || full || undefined}>
-        {full ? "Too many messages wait to be sent already." : left < 0 ? `${-left} bytes too long.` : left < WARN_BYTES ? `${left} bytes left.` : narrow || touch ? <span className="sr">Markdown works.</span> : "Enter sends, Shift+Enter makes a new line. Markdown works."}
-      </p>
+      <ActionIcon type="submit" size="lg" variant="filled" aria-label="Send" disabled={(text.trim() === "" && attached.length === 0) || left < 0 || full || broken > 0}><SendIcon /></ActionIcon>
+      <p id="compose-hint" className="composer-hint" data-fault={left < 0 || full || broken > 0 || undefined}>{hint()}</p>
     </form>
   );
 }

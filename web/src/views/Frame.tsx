@@ -5,10 +5,12 @@ import type { Person } from "../core/wire";
 import { Announcer } from "./Announcer";
 import { Opening } from "./App";
 import { Banner } from "./Banner";
+import { useNoStrayDrops } from "./fileHooks";
 import { goTo, useClient, useCore, useNarrow, useRoute, useWide } from "./hooks";
 import { RoomPage } from "./RoomPage";
 import { Sidebar } from "./Sidebar";
 import { Switcher } from "./Switcher";
+import { UploadsAloud } from "./Uploads";
 import { Welcome } from "./Welcome";
 import { neighbour } from "./order";
 
@@ -29,6 +31,7 @@ export function Frame({ me }: { me: Person }) {
   useEffect(() => client.do({ t: "open_room", room }), [client, room]);
   useWatching(room);
   useTitle();
+  useNoStrayDrops();
   useKeys(useCallback((next: Dialog) => setDialog(next), []));
 
   const away = useCore((state) => state.ready && state.link.phase !== "live");
@@ -50,6 +53,7 @@ export function Frame({ me }: { me: Person }) {
         )}
       </div>
       <Announcer />
+      <UploadsAloud />
       {dialog === "switcher" && <Switcher onClose={() => setDialog(null)} />}
       <Suspense>
         {dialog === "room" && <NewRoom onClose={() => setDialog(null)} />}

@@ -4,10 +4,11 @@ import "../styles/inside.css";
 import { keepPreviousData, QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 
-import type { People, Person } from "../core/wire";
+import type { Person } from "../core/wire";
 import { bootstrap } from "../shell/api";
 import type { Auth } from "../shell/auth";
 import { Client } from "../shell/client";
+import { useEverybody } from "./everybody";
 import { Frame } from "./Frame";
 import { ClientContext, useClient, useCore, WorldContext } from "./hooks";
 import { ToastProvider } from "./Toast";
@@ -42,32 +43,7 @@ function World({ children }: { children: ReactNode }) {
   const client = useClient();
   const site = useCore((state) => state.link.place?.site ?? null);
   const { data } = useQuery({ queryKey: ["world", site], queryFn: bootstrap, placeholderData: keepPreviousData, refetchInterval: WORLD_AGAIN_MS });
-  useQuery({
-    queryKey: ["everybody", site],
-    queryFn: () => learnPeople(client),
-    enabled: site !== null,
-    refetchInterval: ({ state }) => ((state.data?.size ?? 0) > 0 ? PEOPLE_AGAIN_MS : false),
-  });
+  useEverybody();
   useEffect(() => client.knowDoors((data?.doors ?? []).map((door) => door.url)), [client, data]);
   return <WorldContext value={data ?? null}>{children}</WorldContext>;
-}
-
-const PEOPLE_PAGES_MAX = 10;
-const PEOPLE_AGAIN_MS = 20_000; // while a region did not answer
-
-/**
- * Learns the names of colleagues, for rows carry only ids; gives the regions that did not answer.  Kept in memory
- * only: names of other regions must not rest here.
- */
-async function learnPeople(client: Client): Promise<Set<string>> {
-  const silent = new Set<string>();
-  let cursor: string | null = null;
-  for (let page = 0; page < PEOPLE_PAGES_MAX; page += 1) {
-    const { people, next, missing }: People = await client.api.people("", cursor);
-    client.do({ t: "people", people });
-    for (const region of missing) silent.add(region);
-    if (next === null) break;
-    cursor = next;
-  }
-  return silent;
 }

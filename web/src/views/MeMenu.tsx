@@ -1,13 +1,16 @@
-/** Oneself: presence, status, colours, and the way out. */
+/** Oneself: presence, status, picture, files, colours, and the way out. */
 import { Button, Menu, Modal, TextInput, UnstyledButton, useMantineColorScheme } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { type SyntheticEvent, useState } from "react";
+import { lazy, type SyntheticEvent, Suspense, useState } from "react";
 
 import type { Person, WishedState } from "../core/wire";
 import { Avatar, PresenceText } from "./Avatar";
 import { OPERATOR, useClient, useCore } from "./hooks";
 import { useToast } from "./Toast";
 import { PRESENCE_WORDS } from "./words";
+
+const Portrait = lazy(() => import("./Portrait"));
+const MyFiles = lazy(() => import("./MyFiles"));
 
 const WISHES: WishedState[] = ["online", "away", "busy", "dnd", "invisible"];
 const STATUS_CHARS_MAX = 140;
@@ -18,6 +21,7 @@ export function MeMenu({ me }: { me: Person }) {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const presence = useCore((state) => state.presence.get(me.id));
   const [status, setStatus] = useState(false);
+  const [dialog, setDialog] = useState<"portrait" | "files" | null>(null);
   const { data } = useQuery({ queryKey: ["me"], queryFn: client.api.me, staleTime: Infinity });
 
   const wish = (state: WishedState, text: string) => attempt("Your presence was not changed", () => client.api.setPresence(state, text));
@@ -46,6 +50,9 @@ export function MeMenu({ me }: { me: Person }) {
             </Menu.Item>
           ))}
           <Menu.Item onClick={() => setStatus(true)}>Set a status…</Menu.Item>
+          <Menu.Label>Yours</Menu.Label>
+          <Menu.Item onClick={() => setDialog("portrait")}>Your picture…</Menu.Item>
+          <Menu.Item onClick={() => setDialog("files")}>My files…</Menu.Item>
           <Menu.Label>Colours</Menu.Label>
           {(["auto", "light", "dark"] as const).map((scheme) => (
             <Menu.Item key={scheme} onClick={() => setColorScheme(scheme)} rightSection={colorScheme === scheme ? <span aria-label="chosen">✓</span> : null}>
@@ -69,6 +76,10 @@ export function MeMenu({ me }: { me: Person }) {
           <Button type="submit">Set</Button>
         </form>
       </Modal>
+      <Suspense>
+        {dialog === "portrait" && <Portrait onClose={() => setDialog(null)} />}
+        {dialog === "files" && <MyFiles onClose={() => setDialog(null)} />}
+      </Suspense>
     </>
   );
 }

@@ -1,14 +1,19 @@
 /** One message: of the room's order, or one's own on its way there. */
 import { ActionIcon, Button, Menu, Skeleton } from "@mantine/core";
+import { useMemo } from "react";
 
 import type { Pending } from "../core/model";
-import { type Person, regionOf, type Row } from "../core/wire";
+import { empty } from "../core/outbox";
+import { awaited } from "../core/uploads";
+import { type FileRef, type Person, regionOf, type Row } from "../core/wire";
 import { Avatar } from "./Avatar";
+import { MessageFiles } from "./Files";
 import { useClient, useCore } from "./hooks";
 import { FaultIcon, MoonIcon, MoreIcon, WaitIcon } from "./icons";
 import { Markdown } from "./Markdown";
 import { RegionTag } from "./RegionTag";
 import { useToast } from "./Toast";
+import { UploadList } from "./Uploads";
 import { fullTimeOf, pendingWords, personName, shortRegion, timeOf } from "./words";
 
 export function MessageItem({ row, me, tools, first }: { row: Row; me: Person; tools: boolean; first: boolean }) {
@@ -19,7 +24,7 @@ export function MessageItem({ row, me, tools, first }: { row: Row; me: Person; t
       {first && <Avatar person={author} />}
       <div className="message-body">
         <Head author={author} at_ms={at_ms} first={first} />
-        <Words row={row} author={author} />
+        <Words row={row} author={author} stop={tools} />
       </div>
       {tools && row.state === "ok" && <Tools row={row} me={me} />}
     </>
@@ -34,7 +39,7 @@ function Head({ author, at_ms, first }: { author: string; at_ms: number; first: 
   return <p className="message-head"><span className="message-name">{name}</span> <RegionTag region={regionOf(author)} /> {time}</p>;
 }
 
-function Words({ row, author }: { row: Row; author: string }) {
+function Words({ row, author, stop }: { row: Row; author: string; stop: boolean }) {
   switch (row.state) {
     case "erased":
       return <p className="message-gone">This message was erased.</p>;
@@ -43,8 +48,17 @@ function Words({ row, author }: { row: Row; author: string }) {
     case "waiting":
       return <div aria-label="On its way"><Skeleton height={10} width="70%" mt={6} mb={8} /><Skeleton height={10} width="45%" /></div>;
     default:
-      return <Markdown text={row.body?.text ?? ""} />;
+      return <Content text={row.body?.text ?? ""} files={row.body?.files ?? []} stop={stop} />;
   }
+}
+
+function Content({ text, files, stop }: { text: string; files: readonly FileRef[]; stop: boolean }) {
+  return (
+    <>
+      {(text !== "" || files.length === 0) && <Markdown text={text} />}
+      {files.length > 0 && <MessageFiles files={files} stop={stop} />}
+    </>
+  );
 }
 
 function Tools({ row, me }: { row: Row; me: Person }) {
@@ -53,12 +67,14 @@ function Tools({ row, me }: { row: Row; me: Person }) {
   const creator = useCore((state) => state.rooms.get(row.stream)?.info.creator);
   const mayErase = row.id !== null && (row.author === me.id || creator === me.id);
   const { id } = row;
+  const text = row.body?.text ?? "";
+  if (text === "" && !mayErase) return null;
   return (
     <div className="message-tools">
       <Menu position="bottom-end" shadow="md">
         <Menu.Target><ActionIcon variant="default" size="md" aria-label="What to do with this message"><MoreIcon /></ActionIcon></Menu.Target>
         <Menu.Dropdown>
-          <Menu.Item onClick={() => void attempt("The text was not copied", () => navigator.clipboard.writeText(row.body?.text ?? ""))}>Copy the text</Menu.Item>
+          {text !== "" && <Menu.Item onClick={() => void attempt("The text was not copied", () => navigator.clipboard.writeText(text))}>Copy the text</Menu.Item>}
           {mayErase && id !== null && (
             <Menu.Item color="red" onClick={() => void attempt("The message was not erased", () => client.api.redact(row.stream, id))}>Erase it for everyone</Menu.Item>
           )}
@@ -69,7 +85,7 @@ function Tools({ row, me }: { row: Row; me: Person }) {
 }
 
 /** One's own message before it has a place in the order. */
-export function PendingItem({ item, me, first }: { item: Pending; me: Person; first: boolean }) {
+export function PendingItem({ item, me, first, stop }: { item: Pending; me: Person; first: boolean; stop: boolean }) {
   const client = useClient();
   const live = useCore((state) => state.link.phase === "live");
   const words = pendingWords(item, me.region, live);
@@ -78,19 +94,28 @@ export function PendingItem({ item, me, first }: { item: Pending; me: Person; fi
       {first && <Avatar person={me.id} />}
       <div className="message-body">
         <Head author={me.id} at_ms={item.at_ms} first={first} />
-        {item.text === null ? <p className="message-gone">Written on another device.</p> : <Markdown text={item.text} />}
+        {item.text === null ? <p className="message-gone">Written on another device.</p> : (item.text !== "" || (item.files ?? []).length > 0) && <Content text={item.text} files={item.files ?? []} stop={stop} />}
+        {item.files === null && <PendingUploads item={item} stop={stop} />}
         {words !== null && (
           <p className="mark" data-state={item.state}>
             {item.state === "refused" ? <FaultIcon /> : item.state === "kept" ? <MoonIcon /> : <WaitIcon />} {words}
-            {item.state === "refused" && (
-              <>
-                {item.text !== null && <Button size="compact-xs" variant="light" onClick={() => client.do({ t: "again", client_id: item.client_id, fresh: crypto.randomUUID() })}>Try again</Button>}
-                <Button size="compact-xs" variant="subtle" onClick={() => client.do({ t: "discard", client_id: item.client_id })}>Discard</Button>
-              </>
+            {item.state === "refused" && item.text !== null && !empty(item) && (
+              <Button size="compact-xs" variant="light" onClick={() => client.do({ t: "again", client_id: item.client_id, fresh: crypto.randomUUID() })}>{item.code === "upload_lost" ? "Send without them" : "Try again"}</Button>
+            )}
+            {(item.state === "refused" || item.files === null) && (
+              <Button size="compact-xs" variant="subtle" onClick={() => client.do({ t: "discard", client_id: item.client_id })}>Discard</Button>
             )}
           </p>
         )}
       </div>
     </>
   );
+}
+
+/** The files that a message waits for; one that cannot be uploaded can be taken out. */
+function PendingUploads({ item, stop }: { item: Pending; stop: boolean }) {
+  const client = useClient();
+  const uploads = useCore((state) => state.uploads);
+  const list = useMemo(() => awaited({ ...client.state, uploads }, item.client_id), [client, uploads, item.client_id]);
+  return <UploadList uploads={list} label="Files of this message" onRemove={(key) => client.do({ t: "upload_cancel", key })} tab={stop ? 0 : -1} />;
 }

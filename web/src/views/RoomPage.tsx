@@ -1,13 +1,15 @@
 /** One room: its head, the timeline, who types, the composer, and its members beside it. */
 import { ActionIcon, Button, Drawer, Menu, Tooltip } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useState } from "react";
 
 import type { Person, Room } from "../core/wire";
 import { Avatar, PresenceText } from "./Avatar";
 import { Composer } from "./Composer";
+import { useEverybody } from "./everybody";
+import { useAttach, useDropZone, ViewerContext } from "./fileHooks";
 import { goTo, useClient, useCore } from "./hooks";
-import { BackIcon, HashIcon, InviteIcon, MoreIcon, PeopleIcon } from "./icons";
+import { BackIcon, ClipIcon, HashIcon, InviteIcon, MoreIcon, PeopleIcon } from "./icons";
 import { Members } from "./Members";
 import { RegionTag } from "./RegionTag";
 import { Timeline } from "./Timeline";
@@ -16,6 +18,7 @@ import { count, personName, roomTitle, typingWords } from "./words";
 
 const Invite = lazy(() => import("./Invite"));
 const Rename = lazy(() => import("./Rename"));
+const Viewer = lazy(() => import("./Viewer"));
 
 const NAMES_AGAIN_MS = 10_000; // while a region is silent its people have no names
 
@@ -63,15 +66,22 @@ function Known({ room, me, narrow, wide, members, onMembers, info }: Props & { i
     placeholderData: (before) => before,
     refetchInterval: ({ state }) => (state.data?.some(({ name }) => name === null) === true ? NAMES_AGAIN_MS : false),
   });
+  useEverybody();
+  const attach = useAttach(room);
+  const { over, handlers } = useDropZone(attach);
+  const [viewed, setViewed] = useState<string | null>(null);
+  const close = useCallback(() => setViewed(null), []);
   const panel = <Members info={info} me={me} query={query} />;
   return (
     <div className="room" data-panel={(members && wide) || undefined}>
-      <main className="room-main">
+      <main className="room-main" {...(info.joined ? handlers : {})}>
         <Head info={info} me={me} narrow={narrow} members={members} onMembers={() => onMembers(!members)} />
-        <Timeline room={room} me={me} />
+        <ViewerContext value={setViewed}><Timeline room={room} me={me} /></ViewerContext>
         <TypingLine room={room} />
-        {info.joined ? <Composer room={room} narrow={narrow} /> : <p className="composer-off">You are not a member of this room any more.</p>}
+        {over && <div className="drop-zone"><p><ClipIcon /> Drop files to send them here</p></div>}
+        {info.joined ? <Composer room={room} narrow={narrow} onFiles={attach} /> : <p className="composer-off">You are not a member of this room any more.</p>}
       </main>
+      <Suspense>{viewed !== null && <Viewer room={room} file={viewed} onFile={setViewed} onClose={close} />}</Suspense>
       {wide ? (
         members && <aside className="members" aria-label="Members">{panel}</aside>
       ) : (

@@ -2,7 +2,7 @@
 import { Alert, Button, PasswordInput, TextInput } from "@mantine/core";
 import { type SyntheticEvent, useRef, useState } from "react";
 
-import { ApiError } from "../shell/api";
+import { ApiError } from "../shell/fault";
 import type { Auth, Ending } from "../shell/auth";
 import { Logo, Sky } from "./Logo";
 

@@ -5,10 +5,11 @@
  */
 import { Button, Loader } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type RefObject, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import type { Person } from "../core/wire";
 import { useClient, useCore, useToday } from "./hooks";
+import { filesHeight } from "./gallery";
 import { DownIcon } from "./icons";
 import { type Item, timelineItems } from "./items";
 import { MessageItem, PendingItem } from "./Message";
@@ -36,7 +37,10 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   const virtual = useVirtualizer({
     count: items.length,
     getScrollElement: () => scroller.current,
-    estimateSize: (index) => (items[index]?.kind === "message" ? 60 : 36),
+    estimateSize: (index) => {
+      const item = items[index];
+      return item?.kind === "message" ? 60 + filesHeight(item.row.body?.files ?? []) : 36;
+    },
     getItemKey: useCallback((index: number) => items[index]?.key ?? index, [items]),
     anchorTo: "end",
     followOnAppend: true,
@@ -57,6 +61,7 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   }, [client, room, wantsMore]);
 
   useAttention(atEnd);
+  useFollowing(scroller, atEnd, useCallback(() => virtual.scrollToEnd(), [virtual]));
 
   const onScroll = () => setAtEnd(virtual.isAtEnd(NEAR_END_PX));
   const last = items.findLast((item) => FOCUSABLE.has(item.kind))?.key ?? null;
@@ -110,6 +115,16 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   );
 }
 
+/** Who is at the end stays there when the list gets lower, as when one writes much or attaches files. */
+function useFollowing(scroller: RefObject<HTMLDivElement | null>, atEnd: boolean, follow: () => void): void {
+  useEffect(() => {
+    if (scroller.current === null || !atEnd) return;
+    const observer = new ResizeObserver(follow);
+    observer.observe(scroller.current);
+    return () => observer.disconnect();
+  }, [scroller, atEnd, follow]);
+}
+
 /** The core marks as read what is shown to somebody who is there: window in front, end of the list in view. */
 function useAttention(atEnd: boolean): void {
   const client = useClient();
@@ -151,7 +166,7 @@ function TimelineItem({ item, room, me, size, at, stop, onActive }: ItemProps) {
     case "message":
     case "pending": {
       const focus = { tabIndex: stop ? 0 : -1, "data-key": item.key, onFocus: () => onActive(item.key), onPointerEnter: () => onActive(item.key) };
-      const own = item.kind === "pending" ? <PendingItem item={item.item} me={me} first={item.first} /> : <MessageItem row={item.row} me={me} tools={stop} first={item.first} />;
+      const own = item.kind === "pending" ? <PendingItem item={item.item} me={me} first={item.first} stop={stop} /> : <MessageItem row={item.row} me={me} tools={stop} first={item.first} />;
       return <div {...place} {...focus} className="message" data-first={item.first || undefined} data-kind={item.kind}>{own}</div>;
     }
   }

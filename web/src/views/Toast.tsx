@@ -2,7 +2,7 @@
 import { CloseButton } from "@mantine/core";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useState } from "react";
 
-import { ApiError } from "../shell/api";
+import { ApiError } from "../shell/fault";
 import { codeWords } from "./words";
 
 const SHOWN_MS = 7_000;

@@ -21,4 +21,12 @@ export const HashIcon = ({ size = 16 }: { size?: number }) => <Icon size={size}>
 export const WaitIcon = () => <Icon size={13}><circle cx="10" cy="10" r="6.5" /><path d="M10 6.5V10l2.3 1.6" /></Icon>;
 export const MoonIcon = () => <Icon size={13}><path d="M15.5 12.3A6.5 6.5 0 0 1 7.7 4.5a6.5 6.5 0 1 0 7.8 7.8Z" /></Icon>;
 export const FaultIcon = () => <Icon size={14}><circle cx="10" cy="10" r="7" /><path d="M10 6.5v4M10 13.3h.01" /></Icon>;
+export const ClipIcon = () => <Icon size={20}><path d="m17.2 9.2-7.4 7.3a4.7 4.7 0 0 1-6.7-6.7l6.9-6.8a3.1 3.1 0 0 1 4.5 4.4l-6.9 6.9a1.6 1.6 0 0 1-2.2-2.2l6.8-6.8" /></Icon>;
+export const SaveIcon = () => <Icon><path d="M10 3.5v9M6.2 9l3.8 3.8L13.8 9M4 16.5h12" /></Icon>;
+export const AgainIcon = () => <Icon size={16}><path d="M15.5 8A6 6 0 1 0 16 11M16 4v4h-4" /></Icon>;
+export const TrashIcon = () => <Icon><path d="M4 5.5h12M8 5.5V4a.8.8 0 0 1 .8-.8h2.4a.8.8 0 0 1 .8.8v1.5M5.5 5.5l.7 10a1.3 1.3 0 0 0 1.3 1.3h5a1.3 1.3 0 0 0 1.3-1.3l.7-10M8.5 9v4.5M11.5 9v4.5" /></Icon>;
+export const TickIcon = () => <Icon size={16}><path d="m4.5 10.5 3.7 3.7 7.3-8" /></Icon>;
+export const ForthIcon = () => <Icon><path d="m8 4 6 6-6 6" /></Icon>;
+export const LargerIcon = () => <Icon><circle cx="9" cy="9" r="5" /><path d="m13 13 3.5 3.5M6.8 9h4.4M9 6.8v4.4" /></Icon>;
+export const SmallerIcon = () => <Icon><circle cx="9" cy="9" r="5" /><path d="m13 13 3.5 3.5M6.8 9h4.4" /></Icon>;
 export const CloseIcon = () => <Icon><path d="m5 5 10 10M15 5 5 15" /></Icon>;

@@ -89,6 +89,9 @@ const CODES: Record<string, string> = {
   home_unreachable: "the region cannot be reached just now",
   unreachable: "the server cannot be reached",
   erased: "its author was erased",
+  upload_lost: "its files were not yet uploaded when the page was closed. Attach them again",
+  file_unknown: "one of its files is not there any more",
+  file_not_ready: "one of its files is not ready yet",
 };
 
 /** A stable code of the server in words. */
@@ -98,6 +101,7 @@ export function codeWords(code: string | null): string {
 
 /** What became of one's own message so far; null when there is nothing to say. */
 export function pendingWords(item: Pending, home: string, live: boolean): string | null {
+  if (item.files === null) return live ? "sent when its files are uploaded" : "waiting for a connection";
   switch (item.state) {
     case "queued":
       return live ? "sending" : "waiting for a connection";

@@ -5,7 +5,7 @@ import { ActionIcon } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 
-import { ApiError } from "../../shell/api";
+import { ApiError } from "../../shell/fault";
 import { OperatorApi } from "../../shell/operator";
 import { goTo, useClient } from "../hooks";
 import { BackIcon } from "../icons";

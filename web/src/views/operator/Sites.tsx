@@ -4,7 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type SyntheticEvent, useState } from "react";
 
 import type { DrainReason, SiteStatus } from "../../core/traffic";
-import { ApiError } from "../../shell/api";
+import { ApiError } from "../../shell/fault";
 import type { OperatorApi } from "../../shell/operator";
 import { RegionTag } from "../RegionTag";
 import { faultWords } from "../Toast";
