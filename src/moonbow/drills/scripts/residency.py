@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from moonbow.sdk import BodyEvent, CaughtUp, Client, Row
+from moonbow.watch.search import search
 
 from .. import laws
 from ..crowd import PASSWORD, Member, sign_in
 from ..drill import Drill
-from ..search import search
 from ..waiting import until
 
 SHOWN_S = 10.0
