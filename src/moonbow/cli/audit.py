@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,14 +11,14 @@ import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from moonbow.base.errors import ConfigError
 from moonbow.watch.attest import latest, read_attestation
-from moonbow.watch.audit import Line
 from moonbow.watch.model import Attestation, Control, Finding, Mapped, Progress, Report
+from moonbow.watch.run import run_audit
 
 from .options import State, command, world_in
 
@@ -33,7 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 def residency(state: State, as_json: Json = False) -> None:
     """Walk every file, table, log and bus of the world, and try the locks.  Exit code 1 if anything is found."""
     console = Console(highlight=False)
-    report = run_audit(state, console)
+    report = _run(state, console)
     if as_json:
         console.print_json(msgspec.json.encode(report).decode())
     else:
@@ -42,36 +39,16 @@ def residency(state: State, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def run_audit(state: Path, console: Console) -> Report:
-    """One audit in a process of its own; `ConfigError` with what kept it from its work."""
-    words = [sys.executable, "-P", "-m", "moonbow.watch.audit", "--state", str(state)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        report = _follow(process.stdout, console)
-        said = process.stderr.read().decode(errors="replace")
-    if report is None:
-        raise ConfigError("the audit ended before it was done:", *said.strip().splitlines()[-5:])
-    return report
-
-
-def _follow(lines: Iterable[bytes], console: Console) -> Report | None:
+def _run(state: Path, console: Console) -> Report:
+    """One audit, with a bar for as long as it takes."""
     columns = (TextColumn("{task.description}"), BarColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("beginning", total=None)
-        for raw in lines:
-            line = msgspec.json.decode(raw, type=Line)
-            if line.problems:
-                raise ConfigError(*line.problems)
-            if line.report is not None:
-                return line.report
-            _show_progress(bar, task, line.progress)
-    return None
 
+        def tell(progress: Progress) -> None:
+            bar.update(task, description=progress.stage, completed=progress.done, total=progress.total or None)
 
-def _show_progress(bar: Bar, task: TaskID, progress: Progress | None) -> None:
-    if progress is not None:
-        bar.update(task, description=progress.stage, completed=progress.done, total=progress.total or None)
+        return run_audit(state, tell)
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -141,11 +118,21 @@ def _latest(state: Path, region: str | None) -> list[Attestation]:
 
 
 def _map(lines: list[Mapped]) -> Table:
-    table = Table("Class", "What", "Region", "Site", "Engine", "Where", "Records", "Size", "Stays", box=SIMPLE)
+    """One row for what is alike at several sites."""
+    table = Table("Class", "What", "Where", "Engine", "Records", "Size", "Stays", box=SIMPLE)
+    region = ""
+    alike: dict[tuple[str, str, str], list[Mapped]] = {}
     for line in lines:
+        alike.setdefault((line.region, line.where, line.data), []).append(line)
+    for some in alike.values():
+        one, size = some[0], sum(line.size_bytes for line in some)
+        if one.region != region:
+            table.add_section()
+            region = one.region
+        at = ", ".join(line.site for line in some if line.site)
         table.add_row(
-            line.data, line.what, line.region or "world", line.site, line.engine, escape(line.where), str(line.records),
-            _size(line.size_bytes) if line.size_bytes else "", line.retention,
+            one.data, f"{one.what}\n[dim]{at or one.region or 'the world'}[/]", escape(one.where), one.engine,
+            str(sum(line.records for line in some)), _size(size) if size else "", one.retention,
         )  # fmt: skip
     return table
 

@@ -26,9 +26,11 @@ from .spelling import REST_CHARS_MAX, spell
 Kind = Literal["text", "emoji", "title", "person", "file", "id", "status", "address", "agent"]
 HEAD = "mbcanary"  # begins every word of ours, so that all are looked for at once
 CANARIES_MAX = 64  # of one region
-NEVER_ON_DISK = frozenset({"status"})  # presence rests nowhere
-SEALED = frozenset({"text", "emoji", "title", "file"})  # what an encrypted region must not hold in clear
-MAY_BE_AT_HOME = frozenset({"address", "agent"})  # the home's own log may have them
+NEVER_ON_DISK: frozenset[Kind] = frozenset({"status"})  # presence rests nowhere
+SEALED: frozenset[Kind] = frozenset(
+    {"text", "emoji", "title", "file"}
+)  # what an encrypted region must not hold in clear
+MAY_BE_AT_HOME: frozenset[Kind] = frozenset({"address", "agent"})  # the home's own log may have them
 _EMOJI = "🦖🦕🫎🪼🪭🫨🪿🫏🦥🦦🦨🦩🦫🦬🦭🪰"
 
 

@@ -144,7 +144,7 @@ _DIRECTORY = {
     "family": Table(
         "secret",
         {
-            "handle": TEXT, "sid": own("ses"), "person": own("usr"), "secret": TEXT, "previous": TEXT,
+            "handle": TEXT, "sid": own("fam"), "person": own("usr"), "secret": TEXT, "previous": TEXT,
             "turned_at": NUMBER, "made_at": NUMBER, "expires_at": NUMBER,
         },
         ("sid",),
@@ -262,8 +262,10 @@ DOOR_FIELDS = frozenset({
     "at", "room", "event", "site", "process", "hop", "route", "method", "status", "flags", "home", "network", "cluster",
     "attempts", "duration_ms",
 })  # fmt: skip
-# What no line of any log may hold: bodies, and whatever names a person in plain words.
-FORBIDDEN_FIELDS = frozenset({
-    "body", "text", "title", "login", "password", "token", "secret", "authorization", "cookie", "subject", "query",
-    "path", "user_agent", "agent", "email", "file_name", "client_ip", "remote_address",
+# What no line of any log may hold: what people wrote, and what lets somebody in.
+NEVER_LOGGED = frozenset({
+    "body", "text", "title", "login", "password", "token", "secret", "authorization", "cookie", "query", "email",
+    "file_name",
 })  # fmt: skip
+# What names a person or their machine: in logs of their own home only.
+LOGGED_AT_HOME = frozenset({"person", "subject", "path", "agent", "user_agent", "address", "client", "client_ip"})

@@ -20,7 +20,7 @@ from moonbow.timeline.model import decode_effect
 from moonbow.wire.shared import SharedRecord
 from moonbow.world import World
 
-from .catalogue import DOOR_FIELDS, FILES, FORBIDDEN_FIELDS, STORES, Column, File, Table
+from .catalogue import DOOR_FIELDS, FILES, LOGGED_AT_HOME, NEVER_LOGGED, STORES, Column, File, Table
 from .model import Finding
 
 ID = re.compile(r"([a-z]{3})_([a-z][a-z0-9]{0,15})_([0-7][0-9a-hjkmnp-tv-z]{25})")
@@ -225,7 +225,8 @@ def judge_log_line(where: Where, line: bytes) -> Fault | None:
         found = msgspec.json.decode(line, type=dict[str, object])
     except msgspec.DecodeError:
         return Fault("log_unreadable", "is not an object of JSON")
-    if bad := FORBIDDEN_FIELDS.intersection(found):
+    names = NEVER_LOGGED if where.file.person == "home" and where.keeps else NEVER_LOGGED | LOGGED_AT_HOME
+    if bad := names.intersection(found):
         return Fault("log_field", f"has the field {min(bad)}")
     if where.file.content == "door_log":
         return _judge_door_line(found, line)

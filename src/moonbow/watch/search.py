@@ -10,10 +10,11 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from .spelling import Spelling, spell
 
+Name = TypeVar("Name", bound=str)
 CHUNK_BYTES = 4 * 1_048_576
 UNPACKED_BYTES_MAX = 4 * 1_048_576  # of one compressed part; what is beyond it is not looked at
 PACKED_BYTES_MAX = 1_048_576  # of the same, as it lies there
@@ -117,11 +118,13 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
             at = data.find(magic, at + 1)
 
 
-def search(folders: Iterable[Path], words: Mapping[str, str]) -> dict[str, list[Path]]:
+def search(folders: Iterable[Path], words: Mapping[Name, str]) -> dict[Name, list[Path]]:
     """name of a word -> files in which it stands, in any spelling.  Files that vanish meanwhile are passed over."""
     searcher = Searcher({name: map(whole, spell(word)) for name, word in words.items()})
-    found: dict[str, list[Path]] = {name: [] for name in words}
+    found: dict[Name, list[Path]] = {name: [] for name in words}
     for path in sorted(file for folder in folders for file in folder.rglob("*") if file.is_file()):
-        for name in {hit.name for hit in searcher.in_file(path)}:
-            found[name].append(path)
+        seen = {hit.name for hit in searcher.in_file(path)}
+        for name in words:
+            if name in seen:
+                found[name].append(path)
     return found
