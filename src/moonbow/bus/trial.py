@@ -50,7 +50,8 @@ async def try_user(
         async with asyncio.timeout(TRY_S):
             client._transport = AbruptTransport()  # type: ignore[no-untyped-call]
             await client.connect(
-                servers=[url], tls=context, tls_handshake_first=True, allow_reconnect=False, connect_timeout=2,
+                servers=[url], tls=context, tls_handshake_first=True, allow_reconnect=False, max_reconnect_attempts=1,
+                reconnect_time_wait=0, connect_timeout=2,
                 inbox_prefix=inbox, error_cb=complain, name="audit",
             )  # fmt: skip
             denied = [subject for subject in subscribe if await _refused(client, complaints, subject, hear=True)]

@@ -50,6 +50,7 @@ def copy_sqlite(source: Path, target: Path) -> None:
             contextlib.closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as live,
             contextlib.closing(sqlite3.connect(target)) as copy,
         ):
+            copy.execute("PRAGMA synchronous = OFF")  # it need not outlive a loss of power
             live.backup(copy, pages=COPY_PAGES, sleep=COPY_PAUSE_S)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, whole without a log beside it
     except sqlite3.Error as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from moonbow.base.errors import Broken, ConfigError, MoonbowError
+from moonbow.base.errors import Broken, ConfigError, MoonbowError, Unavailable
 from moonbow.bus.policy import Server, peers, server_urls, user_files
 from moonbow.bus.trial import try_user
 from moonbow.federation.shared import SharedPlane
@@ -38,7 +38,17 @@ async def try_homes(world: World, state: Path, book: Book) -> None:
             continue
         for other in world.regions:
             if other != region and _has_stores(state, region):
-                await _try_foreign_home(world, state, region, other, book)
+                with _untried("foreign_home", region, book):
+                    await _try_foreign_home(world, state, region, other, book)
+
+
+@contextmanager
+def _untried(code: str, region: str, book: Book) -> Generator[None]:
+    """A store that cannot even be copied is a finding elsewhere; its locks are not tried then."""
+    try:
+        yield
+    except Unavailable as error:
+        book.held(code, f"regions/{region}", None, str(error), region)
 
 
 def _no_home(ref: SiteRef) -> tuple[bool, str]:
@@ -122,11 +132,16 @@ async def try_replicator(world: World, state: Path, book: Book) -> None:
     for region in world.regions:
         others = peers(world, region)
         if others and world.regions[region].data.sql == "sqlite" and _has_stores(state, region):
-            async with copied(state, region, region) as folder:
-                sent, taken = await _try_plane(world, folder, region, others)
-            for code, passed in (("replicator_sends", sent), ("replicator_takes", taken)):
-                said = "a record of an unknown type passes" if passed else "a record of an unknown type is refused"
-                book.held(code, f"regions/{region}/directory.db", not passed, said, region)
+            with _untried("replicator_sends", region, book):
+                await _try_replicator(world, state, region, others, book)
+
+
+async def _try_replicator(world: World, state: Path, region: str, others: Sequence[str], book: Book) -> None:
+    async with copied(state, region, region) as folder:
+        sent, taken = await _try_plane(world, folder, region, others)
+    for code, passed in (("replicator_sends", sent), ("replicator_takes", taken)):
+        said = f"a record of an unknown type {'passes' if passed else 'is refused'}"
+        book.held(code, f"regions/{region}/directory.db", not passed, said, region)
 
 
 async def _try_plane(world: World, folder: Path, region: str, others: Sequence[str]) -> tuple[bool, bool]:

@@ -120,6 +120,12 @@ class Director(Struct, frozen=True):
     hold_max_s: float = 64.0
 
 
+class Audit(Struct, frozen=True, omit_defaults=True):
+    """How often the residency of all data is audited, in hours (1 to 8760); 0: only when somebody asks."""
+
+    every_h: int = 0
+
+
 class World(Struct, frozen=True):
     """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11).
 
@@ -136,6 +142,7 @@ class World(Struct, frozen=True):
     places: tuple[Place, ...] = ()
     company: Company = Company()
     director: Director = Director()
+    audit: Audit = Audit()
     operators: tuple[str, ...] = ()
     slot: int = 0
 
