@@ -67,7 +67,7 @@ async def play(drill: Drill) -> None:
 async def _plant(drill: Drill, admin: Client, tasks: asyncio.TaskGroup, no: int, region: str, other: str) -> Planted:
     tag = f"{region}{drill.crowd.tag}"
     made: tuple[Kind, ...] = ("text", "emoji", "title", "person", "status", "agent")
-    words = {kind: make_word(kind) for kind in made}
+    words: dict[Kind, str] = {kind: make_word(kind) for kind in made}
     words["address"] = f"127.213.{77 + no}.{drill.rng.randrange(101, 250)}"
     member = await _person(drill, admin, region, words["person"], f"writer-{tag}@drill.test")
     reader = await _person(drill, admin, other, f"Reader {tag}", f"reader-{tag}@drill.test")
