@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from moonbow.watch.attest import latest
 from moonbow.watch.schedule import Schedule, due_in_s
@@ -21,6 +22,15 @@ from support import eventually_async
 def test_always_due_within_its_time(last_at: float, every_s: float, now: float) -> None:
     assert 0.0 <= due_in_s(last_at, every_s, now) <= every_s * 1.001
     assert due_in_s(now + 1.0, every_s, now) == 0.0
+
+
+def test_every_metric_of_the_alerts_is_there() -> None:
+    registry = CollectorRegistry()
+    Schedule(load_world(Path("worlds/laptop.toml")), Path("nowhere"), registry, 3_600.0)
+    given = generate_latest(registry).decode()
+    named = set(re.findall(r"\bmoonbow_watch_[a-z_]+", Path("docs/alerts.yml").read_text()))
+    assert len(named) >= 4
+    assert sorted(name for name in named if f"# TYPE {name} " not in given) == []
 
 
 @pytest.mark.engines
