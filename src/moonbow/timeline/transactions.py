@@ -8,8 +8,6 @@ placed entry was a member at its seq; what crosses a border does so in the order
 
 from __future__ import annotations
 
-import hashlib
-
 from moonbow.base import limits
 from moonbow.base.errors import Refused
 from moonbow.base.ids import home, inbox_of, new_id
@@ -42,7 +40,7 @@ def post(tx: Tx, wanted: Post) -> Answer:
     """
     if tx.is_gone(wanted.author):
         return Answer("refused", code="person_erased")
-    mark = hashlib.blake2b(wanted.room.encode() + b"\0" + wanted.body, digest_size=16).digest()
+    mark = tx.mark(wanted.author, wanted.room.encode() + b"\0" + wanted.body)
     if (known := tx.post(wanted.author, wanted.client_id)) is not None:
         return _replay(tx, wanted, mark, known)
     here = home(wanted.room) == tx.region
