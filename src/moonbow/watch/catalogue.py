@@ -70,15 +70,20 @@ class Table(NamedTuple):
 
 
 ROW_KINDS = words("entry", "redaction", "join", "leave", "erasure", "added", "removed", "kept", "placed", "refused")
-MADE_FOR = Table("configuration", {"one": NUMBER, "region": Column("word", ("{region}",))}, ("one",), "as the store")
+OURS = Column("word", ("{region}",))
+ABOUT = {  # in every database of its own
+    "made_for": Table("configuration", {"one": NUMBER, "region": OURS}, ("one",), "as the store"),
+    "layout": Table("configuration", {"one": NUMBER, "version": NUMBER, "oldest": NUMBER}, ("one",), "as the store"),
+}
 _TIMELINE = {
-    "made_for": MADE_FOR,
+    **ABOUT,
     "meta": Table("configuration", {"epoch": NUMBER}, ("epoch",), "as the store"),
     "stream": Table(
         "order",
         {
             "key": NUMBER, "id": STREAM, "head": NUMBER, "no": NUMBER, "creator": opaque("usr"),
             "card": opaque("ent", null=True), "regions": REGIONS, "pair": opaque("usr", null=True, parts=2),
+            "erasures": NUMBER,
         },
         ("id",),
     ),
@@ -87,7 +92,7 @@ _TIMELINE = {
         {
             "stream": KEY, "seq": NUMBER, "kind": ROW_KINDS, "entry": opaque("ent", null=True),
             "author": opaque("usr", null=True), "target": opaque("usr", "ent", "rom", "dir", null=True), "no": NUMBER,
-            "at": NUMBER, "gone": NUMBER, "detail": CODE,
+            "at": NUMBER, "gone": NUMBER, "detail": CODE, "placed": NUMBER,
         },
         ("stream", "seq"),
     ),
@@ -126,11 +131,17 @@ _TIMELINE = {
         "the last of each queue",
     ),
     "gone": Table("order", {"person": opaque("usr")}, ("person",), "for ever, so that nothing comes back"),
-    "body": Table("private", {"key": NUMBER, "text": TEXT}, ("key",)),
+    "body": Table("private", {"key": NUMBER, "entry": own("ent"), "text": TEXT}, ("key", "entry")),
+    "timeline_meta": Table(
+        "configuration",
+        {"one": NUMBER, "made_for": OURS, "version": NUMBER, "epoch": NUMBER},
+        ("one",),
+        "as the store",
+    ),
 }  # fmt: skip
 ROLES = words("owner", "admin", "member", "guest")
 _DIRECTORY = {
-    "made_for": MADE_FOR,
+    **ABOUT,
     "company": Table("private", {"id": own("org"), "name": TEXT}, ("id",)),
     "person": Table(
         "private",
@@ -156,6 +167,13 @@ _DIRECTORY = {
         ("no", "person"),
         "20 minutes",
     ),
+    "counter": Table("configuration", {"name": CODE, "last": NUMBER}, ("last",), "as the store"),
+    "erasure": Table(
+        "proof",
+        {"person": own("usr"), "company": opaque("org"), "asked_at": NUMBER, "counts": TEXT, "receipt": TEXT},
+        ("person",),
+        "for ever: who asked may ask again",
+    ),
     "login_owner": Table("private", {"login_hash": TEXT, "company": own("org")}, ("company",)),
     "release": Table(
         "private",
@@ -176,7 +194,62 @@ _DIRECTORY = {
         ("kind", "origin"),
     ),
 }  # fmt: skip
-STORES: dict[str, dict[str, Table]] = {"timeline": _TIMELINE, "directory": _DIRECTORY}
+_KEYS = {
+    **ABOUT,
+    "company_key": Table(
+        "secret",
+        {
+            "company": opaque("org"),
+            "key": opaque("key"),
+            "region_key": opaque("key"),
+            "wrapped": TEXT,
+            "revoked": NUMBER,
+        },
+        ("company",),
+        "until it is rotated",
+    ),
+    "person_key": Table(
+        "secret",
+        {"person": own("usr"), "company": opaque("org"), "key": opaque("key"), "secret": NUMBER},
+        ("person",),
+    ),
+    "key_secret": Table("secret", {"no": NUMBER, "wrapped": TEXT}, ("no",)),
+    "key_changes": Table("configuration", {"one": NUMBER, "number": NUMBER}, ("one",), "as the store"),
+}
+_FILES = {
+    **ABOUT,
+    "file": Table(
+        "private",
+        {
+            "id": own("fil"), "owner": own("usr"), "name": TEXT, "size": NUMBER, "received": NUMBER, "state": CODE,
+            "type": TEXT, "made_at": NUMBER, "expires_at": NUMBER, "parts": NUMBER, "reason": CODE, "width": NUMBER,
+            "height": NUMBER, "thumbnail": NUMBER, "tries": NUMBER, "due_at": NUMBER, "gone": NUMBER,
+        },
+        ("id",),
+        "until it is deleted or expires",
+    ),
+    "file_part": Table("private", {"file": own("fil"), "start": NUMBER, "size": NUMBER}, ("file", "start"), "as its file"),
+    "file_share": Table(
+        "private",
+        {"file": own("fil"), "client_id": TEXT, "room": opaque("rom", "dir")},
+        ("file", "room"),
+        "as its file",
+    ),
+    "avatar": Table(
+        "private",
+        {"person": own("usr"), "tag": TEXT, "type": TEXT, "size": NUMBER, "made_at": NUMBER},
+        ("person",),
+        "until it is replaced",
+    ),
+    "file_keeper": Table("private", {"person": own("usr"), "turns": NUMBER}, ("person",)),
+}  # fmt: skip
+STORES: dict[str, dict[str, Table]] = {
+    "timeline": _TIMELINE,
+    "directory": _DIRECTORY,
+    "keys": _KEYS,
+    "files": _FILES,
+    "cluster": {**_TIMELINE, **_DIRECTORY, **_KEYS, **_FILES},  # all in the one database of a region's cluster
+}
 
 
 class File(msgspec.Struct, frozen=True, dict=True):
@@ -204,10 +277,10 @@ class File(msgspec.Struct, frozen=True, dict=True):
         return re.compile(text)
 
 
-def _database(name: str, what: str, store: str) -> tuple[File, ...]:
+def _database(name: str, data: DataClass, what: str) -> tuple[File, ...]:
     path = f"regions/{{region}}/{name}.db"
-    main = File(path, "private", what, STAYS, "sqlite", "SQLite", store, "anybody")
-    log = File(f"{path}-*", "private", f"{what}: log", "until written back", "opaque", "SQLite", person="anybody")
+    main = File(path, data, what, STAYS, "sqlite", "SQLite", name, "anybody")
+    log = File(f"{path}-*", data, f"{what}: log", "until written back", "opaque", "SQLite", person="anybody")
     return main, log
 
 
@@ -220,11 +293,19 @@ FILES: tuple[File, ...] = (
     File("pki/*.key", "secret", "keys of certificates", "10 years at most"),
     File("secrets/login.key", "secret", "key of logins' hashes"),
     File("regions/{region}/keys/login.key", "secret", "key of logins' hashes of a sealed region"),
-    *_database("timeline", "streams, bodies, cursors", "timeline"),
-    *_database("directory", "people, credentials, the shared plane", "directory"),
+    *_database("timeline", "private", "streams, bodies, cursors"),
+    *_database("directory", "private", "people, credentials, the shared plane"),
+    *_database("keys", "secret", "wrapped keys of people and companies"),
+    *_database("files", "private", "what is known of files"),
+    File("regions/{region}/objects/**", "private", "what files hold", STAYS, person="anybody"),
     File("regions/{region}/timeline.lock", "configuration", "the writers' lock"),
     File("regions/{region}/keys/key_*.json", "secret", "keys that sign access tokens"),
-    File("regions/{region}/keys/keys.lock", "configuration", "the keys' lock"),
+    File("regions/{region}/keys/*.lock", "configuration", "the keys' locks"),
+    File(
+        "regions/{region}/keys/region.key", "secret", "the region's key, that wraps companies'", "until 30 days retired"
+    ),
+    File("regions/{region}/keys/receipt.key", "secret", "key that signs receipts of erasures"),
+    File("regions/{region}/keys/backup.key", "secret", "key of the region's backups"),
     File("regions/{region}/keys/region.secret", "secret", "the region's secret"),
     File("regions/{region}/keys/audit.key", "secret", "key that signs attestations"),
     File("regions/{region}/keys/audit.pub", "shared", "key that proves attestations"),
@@ -232,6 +313,16 @@ FILES: tuple[File, ...] = (
     File("regions/{region}/audit/canaries.json", "proof", "salted marks of canaries", "until others are planted"),
     File("regions/{region}/audit/control-*", "proof", "the scan's own control", "while an audit runs", person="home"),
     File("regions/{region}/audit/copy-*", "private", "a store's copy", "while an audit runs", person="anybody"),
+    File("sites/{site}/sql/**", "private", "the cluster's node", STAYS, "opaque", "MariaDB", person="anybody"),
+    File(
+        "sites/{site}/backups/{region}/**",
+        "private",
+        "sealed copies",
+        "as `[backup]` says",
+        "opaque",
+        "archive",
+        person="home",
+    ),  # fmt: skip
     File("sites/{site}/jwks.json", "shared", "public keys of tokens", content="text"),
     File("sites/{site}/bus/nats.conf", "configuration", "bus server", content="bus_config"),
     File("sites/{site}/border/nats.conf", "configuration", "border server", content="bus_config"),

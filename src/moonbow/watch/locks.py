@@ -16,6 +16,7 @@ from moonbow.federation.shared import SharedPlane
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory, open_timeline
 from moonbow.stores.snapshot import copy_sqlite
+from moonbow.vault.plain import Plain
 from moonbow.wire import subjects
 from moonbow.wire.shared import LogEntry, Shared
 from moonbow.world import SiteRef, World
@@ -90,7 +91,7 @@ async def _try_foreign_home(world: World, state: Path, region: str, other: str, 
 
 
 async def _open_timeline(world: World, folder: Path, home: HomeRegion) -> None:
-    open_timeline(world, folder, home).close()
+    open_timeline(world, folder, home, Plain()).close()
 
 
 async def _open_directory(world: World, folder: Path, home: HomeRegion) -> None:

@@ -58,8 +58,8 @@ def place_file(world: World, path: str) -> Where | None:
         if site and site not in kinds:
             return None
         if site:
-            region, kind = kinds[site]
-            return Where(file, region, site, kind == "primary")
+            owner, kind = kinds[site]
+            return Where(file, owner, site, kind == "primary") if region in ("", owner) else None
         return Where(file, region, "", bool(region))
     return None
 

@@ -62,7 +62,7 @@ def walk_store(world: World, store: Store, book: Book) -> None:
             for table in layout:
                 if (known := STORES[store.store].get(table)) is not None:
                     _walk_table(store, tables, table, layout[table], known, here, book)
-            if store.store == "timeline":
+            if {"body", "post"} <= layout.keys():
                 _walk_bodies(store, tables, layout, book)
     except Unavailable as error:
         book.found(Finding(code="unreadable", place=store.place, said=str(error), at=store.region))
@@ -114,13 +114,12 @@ def _key(table: Table, columns: Sequence[str], row: Sequence[object]) -> str:
 
 def _walk_bodies(store: Store, tables: Tables, layout: dict[str, tuple[str, ...]], book: Book) -> None:
     """Texts that nobody of this region wrote: a body is its post's, and an erased one is zeros."""
-    if not {"body", "post"} <= layout.keys():
-        return
-    posts = {row["body"] for row in _named(tables, layout, "post")}
+    mine, theirs = ("key", "body") if "key" in layout["body"] else ("entry", "entry")  # SQLite's, MariaDB's
+    posts = {row[theirs] for row in _named(tables, layout, "post")}
     for row in _named(tables, layout, "body"):
-        if row["key"] not in posts and _says(row["text"]):
+        if row[mine] not in posts and _says(row["text"]):
             fault = policy.Fault("orphan_body", "is a text that belongs to no post of this region")
-            book.found(policy.as_finding(fault, store.place, store.region, "body", str(row["key"])))
+            book.found(policy.as_finding(fault, store.place, store.region, "body", str(row[mine])))
 
 
 def _says(text: object) -> bool:
