@@ -228,7 +228,9 @@ _FILES = {
         ("id",),
         "until it is deleted or expires",
     ),
-    "file_part": Table("private", {"file": own("fil"), "start": NUMBER, "size": NUMBER}, ("file", "start"), "as its file"),
+    "file_part": Table(
+        "private", {"file": own("fil"), "start": NUMBER, "size": NUMBER}, ("file", "start"), "as its file"
+    ),
     "file_share": Table(
         "private",
         {"file": own("fil"), "client_id": TEXT, "room": opaque("rom", "dir")},
@@ -322,7 +324,7 @@ FILES: tuple[File, ...] = (
         "opaque",
         "archive",
         person="home",
-    ),  # fmt: skip
+    ),
     File("sites/{site}/jwks.json", "shared", "public keys of tokens", content="text"),
     File("sites/{site}/bus/nats.conf", "configuration", "bus server", content="bus_config"),
     File("sites/{site}/border/nats.conf", "configuration", "border server", content="bus_config"),

@@ -45,10 +45,10 @@ async def try_homes(world: World, state: Path, book: Book) -> None:
 
 @contextmanager
 def _untried(code: str, region: str, book: Book) -> Generator[None]:
-    """A store that cannot even be copied is a finding elsewhere; its locks are not tried then."""
+    """A store that cannot even be copied or opened is a finding elsewhere; its locks are not tried then."""
     try:
         yield
-    except Unavailable as error:
+    except (Broken, Unavailable) as error:
         book.held(code, f"regions/{region}", None, str(error), region)
 
 
@@ -84,8 +84,9 @@ async def _try_foreign_home(world: World, state: Path, region: str, other: str, 
             place = f"regions/{region}/{name}.db"
             try:
                 await attempt(world, folder, HomeRegion(other))
-            except (Broken, ConfigError) as error:
-                book.held("foreign_home", place, True, str(error), region)
+            except Broken as error:
+                refused = f"made for region {region}" in str(error)
+                book.held("foreign_home", place, True if refused else None, str(error), region)
             else:
                 book.held("foreign_home", place, False, f"opens for a process of {other}", region)
 
