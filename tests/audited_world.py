@@ -1,4 +1,4 @@
-"""A small real world that people have talked in across its border, first running, then at rest."""
+"""A small real world that people have talked in across its border; one region seals what they write, one does not."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ encrypted = false
 [regions.apac]
 title = "Asia"
 sites = [{ name = "tokyo", city = "Tokyo", at = [35.7, 139.7] }]
-[regions.apac.data]
-encrypted = false
 [traffic]
 default = "emea"
 continents = { AS = "apac" }

@@ -24,7 +24,7 @@ from .search import Needle, mac_of
 from .spelling import REST_CHARS_MAX, spell
 
 Kind = Literal["text", "emoji", "title", "person", "file", "id", "status", "address", "agent"]
-HEAD = "mbcanary"  # begins every word of ours, so that all are looked for at once
+HEAD, EMOJI_HEAD = "mbcanary", "🦖🪼🫨🦕🪭🦥🦨🦩"  # begin every word of ours, so that all are looked for at once
 CANARIES_MAX = 64  # of one region
 NEVER_ON_DISK: frozenset[Kind] = frozenset({"status"})  # presence rests nowhere
 SEALED: frozenset[Kind] = frozenset(
@@ -62,7 +62,7 @@ class Canary(Value, frozen=True):
 def make_word(kind: Kind) -> str:
     """A fresh word of a kind that can be made up; ids and addresses are given by others."""
     if kind == "emoji":
-        return "".join(secrets.choice(_EMOJI) for _ in range(10))
+        return EMOJI_HEAD + "".join(secrets.choice(_EMOJI) for _ in range(8))
     return HEAD + "".join(secrets.choice(ALPHABET) for _ in range(REST_CHARS_MAX))
 
 

@@ -103,14 +103,14 @@ class Searcher:
 
 def _unpacked(data: bytes) -> Iterator[bytes]:
     """What the compressed parts of some bytes hold (RFC 1950, RFC 1952), as far as the bounds let us look."""
-    tries = 0
+    tries, view = 0, memoryview(data)
     for magic, window in _PACKED:
         at = data.find(magic)
         while at >= 0 and tries < PACKED_TRIES_MAX:
             tries += 1
             try:
                 unpacker = zlib.decompressobj(window)
-                unpacked = unpacker.decompress(data[at : at + PACKED_BYTES_MAX], UNPACKED_BYTES_MAX)
+                unpacked = unpacker.decompress(view[at : at + PACKED_BYTES_MAX], UNPACKED_BYTES_MAX)
             except zlib.error:
                 unpacked = b""
             if unpacked:
