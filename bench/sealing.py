@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moonbow.base.ids import new_id
-from moonbow.stores import vault_sql
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.sql import Sql
 from moonbow.stores.timeline_sqlite import SqliteTimeline
-from moonbow.stores.vault_sql import VaultSql
+from moonbow.stores.vault_sql import KEYS, VaultSql
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Post, text_body
 from moonbow.timeline.ports import Store
@@ -70,7 +69,7 @@ async def measure(folder: Path, keys: Keys, found: dict[str, list[float]]) -> No
 
 
 def vault_in(folder: Path) -> Vault:
-    rows = VaultSql(Sql.sqlite(folder / "keys.db", HOME, vault_sql.TABLES))
+    rows = VaultSql(Sql.sqlite(folder / "keys.db", HOME, KEYS))
     return Vault(HOME.name, rows, RegionKeyFile(folder / "region.key", HOME.name))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest_plugins = ["galera_cluster"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("moonbow")

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from directory_stores import open_directory_at
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.directory.demo import Demo, DemoPerson
 from moonbow.directory.process import Directory
 from moonbow.directory.seed import seed
-from moonbow.stores.directory_sqlite import DirectorySqlite
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_erasing, open_keys
 from moonbow.vault.erasing import Erasing
@@ -153,7 +153,7 @@ async def house(state: Path, *sites: str, now: Callable[[], float] | None = None
         name = site if site not in made.at else f"{site}{number}"
         ref = world.site(site)
         bus = LoopBus(made.net, ref.region)
-        store = DirectorySqlite(state / "regions" / ref.region / "directory.db", HomeRegion.of(ref))
+        store = open_directory_at(state / "regions" / ref.region / "directory.db", HomeRegion.of(ref))
         clock = {"now": now} if now else {}
         keys = open_keys(world, state, HomeRegion.of(ref))
         erasing = open_erasing(world, state, HomeRegion.of(ref), keys)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from moonbow.base.ids import base32
-from moonbow.stores import vault_sql
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.sql import Sql
-from moonbow.stores.vault_sql import VaultSql
+from moonbow.stores.vault_sql import KEYS, VaultSql
 from moonbow.vault.adapters.keyfile import RegionKeyFile
 from moonbow.vault.process import Vault
 
@@ -17,7 +16,7 @@ REGION = "emea"
 
 
 def rows_in(folder: Path, region: str = REGION) -> VaultSql:
-    return VaultSql(Sql.sqlite(folder / "keys.db", HomeRegion(region), vault_sql.TABLES))
+    return VaultSql(Sql.sqlite(folder / "keys.db", HomeRegion(region), KEYS))
 
 
 def vault_in(folder: Path, region: str = REGION) -> Vault:

@@ -22,7 +22,8 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from moonbow.director.knot import PACKAGES, PROGRAM_FOLDERS, prepare, program
+from moonbow.base.programs import PROGRAM_FOLDERS
+from moonbow.director.knot import PACKAGES, prepare, program
 from moonbow.director.knot_config import KnotSettings
 from moonbow.director.snapshot import Snapshot
 from support import eventually

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from directory_house import NOW, WORLD
+from directory_stores import Backing, OnGalera, OnSqlite, emptied
 from moonbow.directory.seed import seed
 
 
@@ -25,3 +26,11 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def state(seeded: Path, tmp_path: Path) -> Path:
     """A fresh copy of it."""
     return shutil.copytree(seeded, tmp_path / "state")
+
+
+@pytest.fixture(params=["sqlite", "galera"])
+def backing(request: pytest.FixtureRequest, tmp_path: Path) -> Backing:
+    """An empty database of each engine."""
+    if request.param == "sqlite":
+        return OnSqlite(tmp_path / "directory.db")
+    return OnGalera(emptied(request.getfixturevalue("galera_node"), "paris"))

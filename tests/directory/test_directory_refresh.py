@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from directory_stores import open_directory_at
 from moonbow.base.errors import Refused
 from moonbow.base.limits import REFRESH_GRACE_S, REFRESH_TOKEN_S
 from moonbow.directory.model import PersonRow, Turn
@@ -24,7 +25,6 @@ from moonbow.directory.refresh import (
     parse_refresh_token,
     successor,
 )
-from moonbow.stores.directory_sqlite import DirectorySqlite
 from moonbow.stores.home import HomeRegion
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class RefreshMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "directory.db"
-        self.stores = [DirectorySqlite(self.path, HomeRegion("emea")) for _ in range(2)]
+        self.stores = [open_directory_at(self.path, HomeRegion("emea")) for _ in range(2)]
         self.now = 1_800_000_000.0
         row = PersonRow(
             id=PERSON, company="org", name="Ada", role="member", login="ada@x", login_hash="h", made_at=self.now

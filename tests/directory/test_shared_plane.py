@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from directory_stores import open_directory_at
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.federation.shared import LOG_OP, Head, SharedPlane, decide_entry, key_of, may_say, newer
-from moonbow.stores.directory_sqlite import DirectorySqlite
+from moonbow.stores.directory_sql import DirectorySql
 from moonbow.stores.home import HomeRegion
 from moonbow.wire import shared
 from moonbow.wire.shared import CompanyRegions, LogEntry, Login, PublicKey, SharedRecord
@@ -137,17 +138,17 @@ class WireBus:
         return
 
 
-async def planes(folder: Path, *regions: str) -> tuple[Wire, dict[str, DirectorySqlite]]:
+async def planes(folder: Path, *regions: str) -> tuple[Wire, dict[str, DirectorySql]]:
     wire, stores = Wire(), {}
     wire.buses = {region: wire.bus(region) for region in regions}
     for region in regions:
-        stores[region] = DirectorySqlite(folder / f"{region}.db", HomeRegion(region))
+        stores[region] = open_directory_at(folder / f"{region}.db", HomeRegion(region))
         wire.planes[region] = SharedPlane(region, OPEN, stores[region].shared, wire.buses[region], announce_s=0.05)
         await wire.planes[region].start()
     return wire, stores
 
 
-async def view(store: DirectorySqlite) -> tuple[object, ...]:
+async def view(store: DirectorySql) -> tuple[object, ...]:
     """Everything a region knows of the shared plane."""
     logins = [await store.shared.login(f"{no:064x}") for no in range(4)]
     companies = [await store.shared.company(org(region)) for region in REGIONS]
@@ -255,7 +256,7 @@ def test_what_a_region_may_not_say_stops_at_the_border(tmp_path: Path) -> None:
 def test_a_sealed_region_is_alone(tmp_path: Path) -> None:
     async def scenario() -> None:
         wire, stores = await planes(tmp_path, *REGIONS)
-        store = DirectorySqlite(tmp_path / "cn.db", HomeRegion("cn"))
+        store = open_directory_at(tmp_path / "cn.db", HomeRegion("cn"))
         wire.buses["cn"] = wire.bus("cn")
         sealed = SharedPlane("cn", OPEN, store.shared, wire.buses["cn"])
         await sealed.start()
@@ -296,7 +297,7 @@ def test_lost_messages_are_found_by_announcements_and_a_lost_end_begins_an_epoch
             await eventually_async(lambda: knows("apac", Head(1, 5)), 8)
             await eventually_async(lambda: knows("na", Head(1, 5)), 8)
             # emea is restored from a backup that holds two of its five entries
-            lost, stores["emea"] = stores["emea"], DirectorySqlite(tmp_path / "restored.db", HomeRegion("emea"))
+            lost, stores["emea"] = stores["emea"], open_directory_at(tmp_path / "restored.db", HomeRegion("emea"))
             await stores["emea"].shared.append([key("emea", no) for no in range(2)], NOW)
             wire.planes["emea"].store = stores["emea"].shared
             await eventually_async(lambda: knows("emea", Head(2, 2)), 8)
@@ -315,7 +316,7 @@ def test_lost_messages_are_found_by_announcements_and_a_lost_end_begins_an_epoch
 
 def test_records_that_stand_are_not_written_again(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = DirectorySqlite(tmp_path / "emea.db", HomeRegion("emea"))
+        store = open_directory_at(tmp_path / "emea.db", HomeRegion("emea"))
         (first,) = await store.shared.append([key("emea")], NOW)
         assert await store.shared.append([key("emea")], NOW + 5) == []
         (second,) = await store.shared.append([key("emea", gone=True)], NOW - 500)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from moonbow.base.errors import ConfigError
-from moonbow.launch.child import bound_log, last_lines
+from moonbow.base.files import bound_log
+from moonbow.launch.child import last_lines
 from moonbow.launch.policy import Change, Probe, Spec
 from moonbow.launch.supervisor import Supervisor
 from support import eventually, eventually_async, free_port

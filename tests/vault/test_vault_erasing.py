@@ -18,9 +18,8 @@ from moonbow.base.base64url import decode64, encode64
 from moonbow.base.errors import Refused
 from moonbow.directory.model import Family, PersonRow
 from moonbow.gateway.erasure import TimelineErasure
-from moonbow.stores import erasures_sql
-from moonbow.stores.directory_sqlite import DirectorySqlite
-from moonbow.stores.erasures_sql import ErasuresSql
+from moonbow.stores.directory_sql import DIRECTORY_TABLES, DirectorySql
+from moonbow.stores.erasures_sql import ERASURES, ErasuresSql
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.sql import Sql
 from moonbow.stores.timeline_sqlite import SqliteTimeline
@@ -78,7 +77,7 @@ class _Powered:
 class People:
     """What the directory does of an erasure, on its real store."""
 
-    def __init__(self, store: DirectorySqlite) -> None:
+    def __init__(self, store: DirectorySql) -> None:
         self.store = store
 
     async def erase(self, ident: str) -> dict[str, int]:
@@ -90,9 +89,9 @@ class Region:
 
     def __init__(self, folder: Path, power: Power) -> None:
         self.vault = vault_in(folder)
-        self.directory = DirectorySqlite(folder / "directory.db", EMEA)
+        self.directory = DirectorySql(Sql.sqlite(folder / "directory.db", EMEA, *DIRECTORY_TABLES))
         self.timeline = SqliteTimeline(folder / "timeline.db", EMEA, self.vault.sealer)
-        self.rows = ErasuresSql(Sql.sqlite(folder / "directory.db", EMEA, erasures_sql.TABLES))
+        self.rows = ErasuresSql(Sql.sqlite(folder / "directory.db", EMEA, ERASURES))
         self.signer = SigningKeyFile(folder / "receipt.key", REGION)
         self.erasing = Erasing(REGION, power.over(self.rows), power.over(self.vault), self.signer)
         self.erasing.ask("directory", power.over(People(self.directory)))
@@ -267,7 +266,7 @@ def test_an_unsealed_region_gives_receipts_too(tmp_path: Path) -> None:
     from moonbow.vault.plain import NoKeys
 
     async def go() -> None:
-        rows_ = ErasuresSql(Sql.sqlite(tmp_path / "directory.db", EMEA, erasures_sql.TABLES))
+        rows_ = ErasuresSql(Sql.sqlite(tmp_path / "directory.db", EMEA, ERASURES))
         keys = NoKeys()
         timeline = SqliteTimeline(tmp_path / "timeline.db", EMEA, keys.sealer)
         erasing = Erasing(REGION, rows_, keys, SigningKeyFile(tmp_path / "receipt.key", REGION))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import NamedTuple
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
+from moonbow.base.programs import find_program
 from moonbow.world import Ports, World, load_world, site_address
 
 from .adapters.keyfiles import ZONE_KEY, keep_secrets
@@ -32,7 +32,6 @@ from .zone import Servers
 KEYMGR_S = 20.0
 SECRETS = Path("world") / "director"  # below the state folder
 PACKAGES = "knot knot-module-geoip"
-PROGRAM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 
 
 class InUse(NamedTuple):
@@ -59,10 +58,7 @@ def knot_argv(python: str, state: Path, site: str) -> tuple[str, ...]:
 
 def program(name: str) -> str:
     """Where `knotd` or `keymgr` is; `ConfigError` saying how to get it."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), *PROGRAM_FOLDERS))
-    if found := shutil.which(name, path=path):
-        return found
-    raise ConfigError(f"{name} is not installed; on Debian: apt-get install --no-install-recommends {PACKAGES}")
+    return find_program(name, PACKAGES)
 
 
 def prepare(settings: KnotSettings, snapshot: Snapshot, progress: Callable[[int, int], None] | None = None) -> None:

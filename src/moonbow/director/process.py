@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from moonbow.base.clock import to_next_beat
+from moonbow.base.http import HttpServer, Page
 from moonbow.wire.traffic import NewOrder
 from moonbow.wire.views import SiteVerdict, SiteView, Verdicts
 from moonbow.world import Ports, SiteRef, World, door_address, plane_of, site_address
 
 from .adapters.doors import Probe, Probing, Target, Trust
-from .adapters.http import HttpServer, Page
 from .adapters.inputs import Watched
 from .adapters.launcher import Launcher
 from .adapters.maps import DatabaseWatch, WatchedMap

@@ -119,7 +119,7 @@ class Directory:
         registry: CollectorRegistry | None = None,
     ) -> Directory:
         """The directory of a gateway of site `ref`, on the region's engine; `ConfigError` if a secret is missing."""
-        store = open_directory(world, state, HomeRegion.of(ref))
+        store = open_directory(world, state, HomeRegion.of(ref), ref.site.name)
         return cls(world, state, ref, store, bus, keys, erasing, registry=registry)
 
     async def start(self) -> None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
+from moonbow.base.leash import leash
 
 from .policy import Spec
-
-LOG_BYTES_MAX = 10_000_000  # of one file; one older file is kept beside it
-_PR_SET_PDEATHSIG = 1
 
 
 class Child:
@@ -84,36 +79,9 @@ def _start(spec: Spec, group: int | None, log: int) -> Child:
         stderr=log,
         env={**os.environ, "MALLOC_ARENA_MAX": "2", **dict(spec.env)},
         process_group=group or 0,
-        preexec_fn=_leash(),
+        preexec_fn=leash(),
     )
     return Child(process, group or process.pid)
-
-
-def _leash() -> Callable[[], None]:
-    """What the child does before it becomes its program: die when the launcher dies, even if it hangs then."""
-    libc, parent = ctypes.CDLL(None, use_errno=True), os.getpid()
-
-    def attach() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # the launcher died before the leash was on
-            os._exit(1)
-
-    return attach
-
-
-def bound_log(path: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
-    """Keep a log that children append to within `bytes_max`: move its content to `<name>.1`; whether it did.
-
-    The file itself stays, since its writers hold it open; what they write during the copy may be lost.
-    """
-    try:
-        if path.stat().st_size <= bytes_max:
-            return False
-        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
-        os.truncate(path, 0)
-    except OSError:  # a full disk: the log must not stop the supervisor
-        return False
-    return True
 
 
 def last_lines(path: Path, count: int = 5) -> list[str]:

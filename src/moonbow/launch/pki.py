@@ -1,7 +1,9 @@
 """The private certificates of a world: what the doors show, and what sites and bus users prove to each other.
 
-Two authorities.  The *door CA* signs one leaf for the world's domain and may, by a critical name constraint, sign for
-nothing else, so a person can trust it without risk.  The *mesh CA* signs what only our own processes look at.
+Authorities.  The *door CA* signs one leaf for the world's domain and may, by a critical name constraint, sign for
+nothing else, so a person can trust it without risk.  The *mesh CA* signs what only our own processes look at.  A
+region whose sites keep its data together has a *data CA* of its own: engines look at the signature alone, so nobody
+else's certificate may bear it.
 Layout of `STATE/pki`: see `README.md`.  Sources: RFC 5280 (sections 4.2.1.10, 4.2.1.12), SPIFFE X.509-SVID.
 """
 
@@ -20,7 +22,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from moonbow.base.files import write_private
-from moonbow.world import SiteRef, World, door_address, link_address, site_address
+from moonbow.world import (
+    SiteRef,
+    World,
+    data_authority,
+    data_authority_name,
+    data_leaf,
+    data_voters,
+    door_address,
+    is_clustered,
+    link_address,
+    site_address,
+    sql_client,
+)
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
@@ -71,6 +85,21 @@ def mesh_leaves(world: World) -> tuple[Leaf, ...]:
     return (*sites, *(leaf for region in world.regions for leaf in user_leaves(region)))
 
 
+def data_leaves(world: World, region: str) -> tuple[Leaf, ...]:
+    """Everything the data CA of a region signs: its nodes, and one client of its SQL."""
+    nodes = (_node_leaf(world, ref) for ref in data_voters(world, region))
+    return (*nodes, Leaf(sql_client(region), (("dns", f"sql.{region}.data.moonbow"),), server=False, client=True))
+
+
+def _node_leaf(world: World, ref: SiteRef) -> Leaf:
+    names = (
+        ("uri", f"spiffe://moonbow/region/{ref.region}/site/{ref.site.name}/data"),
+        ("dns", f"{ref.site.name}.{ref.region}.data.moonbow"),
+        ("ip", site_address(world, ref)),
+    )
+    return Leaf(data_leaf(ref.site.name), names, server=True, client=True)
+
+
 def ensure_pki(world: World, state: Path, now: dt.datetime | None = None) -> Path:
     """Make what is missing, outdated or named wrongly under `state/pki`, mode 0600 in a folder 0700; that folder."""
     now = now or dt.datetime.now(dt.UTC)
@@ -78,7 +107,11 @@ def ensure_pki(world: World, state: Path, now: dt.datetime | None = None) -> Pat
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     door_ca = _Authority.ensure(folder, "ca", f"Moonbow {world.name} door CA", now, constrained_to=world.domain)
     mesh_ca = _Authority.ensure(folder, "mesh-ca", f"Moonbow {world.name} mesh CA", now)
-    for authority, leaf in [(door_ca, door_leaf(world)), *((mesh_ca, leaf) for leaf in mesh_leaves(world))]:
+    wanted = [(door_ca, door_leaf(world)), *((mesh_ca, leaf) for leaf in mesh_leaves(world))]
+    for name in (name for name, region in world.regions.items() if is_clustered(region)):
+        data_ca = _Authority.ensure(folder, data_authority(name), data_authority_name(world, name), now)
+        wanted += ((data_ca, leaf) for leaf in data_leaves(world, name))
+    for authority, leaf in wanted:
         if not _still_good(folder, leaf, authority, now):
             authority.issue(folder, leaf, now)
     return folder

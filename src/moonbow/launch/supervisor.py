@@ -16,8 +16,9 @@ from contextlib import suppress
 
 from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import ConfigError
+from moonbow.base.files import bound_log
 
-from .child import Child, bound_log, last_lines, start_child
+from .child import Child, last_lines, start_child
 from .policy import (
     TERM_S,
     Change,

@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy import Column, Connection, Float, MetaData, String, Table, Text, and_, insert, select, update
+from sqlalchemy import Column, Connection, Double, MetaData, String, Table, Text, and_, insert, select, update
 
 from moonbow.vault.erasing import Erasure
 
 from .sql import Sql
+from .tables import KEPT
 
-TABLES = MetaData()
+ERASURES = MetaData()
 ERASURE = Table(
     "erasure",
-    TABLES,
+    ERASURES,
     Column("person", String(64), primary_key=True),
     Column("company", String(64), nullable=False),
-    Column("asked_at", Float(53), nullable=False),
+    Column("asked_at", Double, nullable=False),
     Column("counts", Text, nullable=False),
     Column("receipt", Text),
+    **KEPT,
 )
 _encode = msgspec.json.Encoder().encode
 _counts = msgspec.json.Decoder(dict[str, dict[str, int]])
 
 
 class ErasuresSql:
-    """The erasures of the region of `sql`, which was opened with `TABLES`."""
+    """The erasures of the region of `sql`, which was opened with `ERASURES`."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql

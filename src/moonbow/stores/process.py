@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import MetaData
+
 from moonbow.base.errors import ConfigError
 from moonbow.directory.ports import Store as DirectoryStore
 from moonbow.timeline.ports import Store as TimelineStore
@@ -13,15 +15,14 @@ from moonbow.vault.erasing import Erasing
 from moonbow.vault.plain import NoKeys
 from moonbow.vault.ports import Keys, Sealer
 from moonbow.vault.process import Vault
-from moonbow.world import World
+from moonbow.world import World, sql_way
 
-from . import erasures_sql, vault_sql
-from .directory_sqlite import DirectorySqlite
-from .erasures_sql import ErasuresSql
+from .directory_sql import DIRECTORY_TABLES, DirectorySql
+from .erasures_sql import ERASURES, ErasuresSql
 from .home import HomeRegion
 from .sql import Sql
 from .timeline_sqlite import SqliteTimeline
-from .vault_sql import VaultSql
+from .vault_sql import KEYS, VaultSql
 
 
 def open_timeline(world: World, state: Path, home: HomeRegion, sealer: Sealer) -> TimelineStore:
@@ -29,34 +30,45 @@ def open_timeline(world: World, state: Path, home: HomeRegion, sealer: Sealer) -
     return SqliteTimeline(state / "regions" / home.name / "timeline.db", home, sealer)
 
 
-def open_directory(world: World, state: Path, home: HomeRegion) -> DirectoryStore:
-    """The region's directory."""
-    return DirectorySqlite(state / "regions" / home.name / "directory.db", home)
+def open_directory(world: World, state: Path, home: HomeRegion, site: str | None = None) -> DirectoryStore:
+    """The region's directory, for a process of `site`, or of none in particular."""
+    return DirectorySql(open_sql(world, state, home, "directory", *DIRECTORY_TABLES, site=site))
 
 
-def open_keys(world: World, state: Path, home: HomeRegion) -> Keys:
+def open_keys(world: World, state: Path, home: HomeRegion, site: str | None = None) -> Keys:
     """The keys of the region's people; none if its world file says `encrypted = false`."""
-    folder = state / "regions" / home.name
     if world.regions[home.name].data.encrypted:
-        return open_vault(world, state, home)
-    if (folder / "keys.db").exists():
+        return open_vault(world, state, home, site)
+    if _region_key(state, home).exists():
         raise ConfigError(f"regions.{home.name}.data.encrypted: false is for a region in which nothing is sealed yet")
     return NoKeys()
 
 
-def open_vault(world: World, state: Path, home: HomeRegion) -> Vault:
+def open_vault(world: World, state: Path, home: HomeRegion, site: str | None = None) -> Vault:
     """The same with all that operators may do with keys; `ConfigError` if the region's key is missing."""
-    folder = state / "regions" / home.name
     if not world.regions[home.name].data.encrypted:
         raise ConfigError(f"regions.{home.name}.data.encrypted is false: there are no keys")
-    file, rows = folder / "keys" / "region.key", VaultSql(Sql.sqlite(folder / "keys.db", home, vault_sql.TABLES))
+    rows, file = VaultSql(open_sql(world, state, home, "keys", KEYS, site=site)), _region_key(state, home)
     if not file.exists() and (wrapped := rows.companies()):
         raise ConfigError(f"{file} is missing, and {len(wrapped)} companies' keys are wrapped by it: bring it back")
     return Vault(home.name, rows, RegionKeyFile(file, home.name))
 
 
-def open_erasing(world: World, state: Path, home: HomeRegion, keys: Keys) -> Erasing:
-    """The region's erasures; whoever carries them out names the rooms to ask."""
-    folder = state / "regions" / home.name
-    rows = ErasuresSql(Sql.sqlite(folder / "directory.db", home, erasures_sql.TABLES))
-    return Erasing(home.name, rows, keys, SigningKeyFile(folder / "keys" / "receipt.key", home.name))
+def open_erasing(world: World, state: Path, home: HomeRegion, keys: Keys, site: str | None = None) -> Erasing:
+    """The region's erasures, noted beside its directory; whoever carries them out names the rooms to ask."""
+    rows = ErasuresSql(open_sql(world, state, home, "directory", ERASURES, site=site))
+    signing = SigningKeyFile(state / "regions" / home.name / "keys" / "receipt.key", home.name)
+    return Erasing(home.name, rows, keys, signing)
+
+
+def open_sql(
+    world: World, state: Path, home: HomeRegion, name: str, *metadata: MetaData, site: str | None = None
+) -> Sql:
+    """Tables of the region: in a file called `name`, or in the one database of its cluster, by the nearest node."""
+    if world.regions[home.name].data.sql == "galera":
+        return Sql.galera(sql_way(world, state, home.name, site), home, *metadata)
+    return Sql.sqlite(state / "regions" / home.name / f"{name}.db", home, *metadata)
+
+
+def _region_key(state: Path, home: HomeRegion) -> Path:
+    return state / "regions" / home.name / "keys" / "region.key"

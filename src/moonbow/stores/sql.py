@@ -17,13 +17,13 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, MetaData
 
 from moonbow.base.errors import Unavailable
+from moonbow.world import SqlWay
 
 from .home import HomeRegion
 from .migrations import STEPS, Step
-from .sql_galera import THREADS_MAX, GaleraEngine, Node
+from .sql_galera import THREADS_MAX, GaleraEngine
 from .sql_sqlite import SqliteEngine
 
-__all__ = ["Node", "Sql"]
 T = TypeVar("T")
 WAITING_MAX = 1_000  # works handed over and not yet done; beyond it callers are told to come again
 
@@ -59,12 +59,12 @@ class Sql:
         return cls(home, SqliteEngine(path, home, metadata, steps), threads=1, reads_wait=False)
 
     @classmethod
-    def galera(cls, nodes: Sequence[Node], home: HomeRegion, *metadata: MetaData, steps: Sequence[Step] = STEPS) -> Sql:
-        """The region's cluster, asked at the first of `nodes` that answers: the own site's first.
+    def galera(cls, way: SqlWay, home: HomeRegion, *metadata: MetaData, steps: Sequence[Step] = STEPS) -> Sql:
+        """The region's cluster, asked at the first host of `way` that answers: the own site's comes first.
 
         Waits up to a minute for one that does, because a region may be starting.
         """
-        return cls(home, GaleraEngine(nodes, home, metadata, steps), threads=THREADS_MAX, reads_wait=True)
+        return cls(home, GaleraEngine(way, home, metadata, steps), threads=THREADS_MAX, reads_wait=True)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """The committed state, as one statement or a few that need not agree.

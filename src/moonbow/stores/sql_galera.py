@@ -12,15 +12,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolEmpty
 
 from moonbow.base.errors import Broken, ConfigError, Unavailable
+from moonbow.world import SqlWay
 
 from .home import HomeRegion
 from .migrations import Step, prepare
@@ -38,29 +38,15 @@ LOCK_S = 30
 WAIT_FOR_OTHERS = 7  # wsrep_sync_wait: before reads, before UPDATE and DELETE, before INSERT
 
 
-@dataclass(frozen=True)
-class Node:
-    """Where a MariaDB node answers, and what we show it.  Without `ca` the way is not encrypted: for tests only."""
-
-    host: str
-    port: int = 3306
-    user: str = "moonbow"
-    password: str = ""
-    database: str = "moonbow"
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-
 class GaleraEngine:
     """`sql.Engine` on the nodes of a region."""
 
-    def __init__(
-        self, nodes: Sequence[Node], home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]
-    ) -> None:
-        self._readers = [_engine(node, "AUTOCOMMIT", "") for node in nodes]
-        self._writers = [_engine(node, "REPEATABLE READ", WRITER) for node in nodes]
-        self._troubled_until_s = [0.0] * len(nodes)
+    def __init__(self, way: SqlWay, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:
+        context = ssl.create_default_context(cafile=way.ca)  # the node must bear the address that it is asked at
+        context.load_cert_chain(way.cert, way.key)
+        self._readers = [_engine(way, host, context, "AUTOCOMMIT", "") for host in way.hosts]
+        self._writers = [_engine(way, host, context, "REPEATABLE READ", WRITER) for host in way.hosts]
+        self._troubled_until_s = [0.0] * len(way.hosts)
         self._lock = threading.Lock()
         try:
             self._repeat(lambda no: _prepare(self._readers[no], home, metadata, steps), True, OPEN_S, 1_000)
@@ -126,11 +112,9 @@ class _AtCommit(Exception):
 WRITER = f"SET SESSION wsrep_sync_wait = {WAIT_FOR_OTHERS}, SESSION innodb_snapshot_isolation = ON"
 
 
-def _engine(node: Node, isolation: Any, set_up: str) -> Engine:
-    url = URL.create(
-        "mysql+pymysql", node.user, node.password, node.host, node.port, node.database, {"charset": "utf8mb4"}
-    )
-    driver = {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "ssl": _tls(node)}
+def _engine(way: SqlWay, host: str, context: ssl.SSLContext, isolation: IsolationLevel, set_up: str) -> Engine:
+    url = URL.create("mysql+pymysql", way.user, None, host, way.port, way.database, {"charset": "utf8mb4"})
+    driver = {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "ssl": context}
     engine = create_engine(
         url, connect_args=driver, isolation_level=isolation, pool_size=THREADS_MAX, max_overflow=0,
         pool_timeout=CONNECT_S, pool_reset_on_return=None if isolation == "AUTOCOMMIT" else "rollback",
@@ -143,16 +127,6 @@ def _engine(node: Node, isolation: Any, set_up: str) -> Engine:
 def _say(db: Any, statement: str) -> None:
     with db.cursor() as cursor:
         cursor.execute(statement)
-
-
-def _tls(node: Node) -> ssl.SSLContext | None:
-    """TLS in which both sides prove who they are; the node's certificate must bear the address it is asked at."""
-    if node.ca is None:
-        return None
-    context = ssl.create_default_context(cafile=node.ca)
-    if node.cert is not None:
-        context.load_cert_chain(node.cert, node.key)
-    return context
 
 
 def _prepare(engine: Engine, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -29,37 +28,44 @@ from sqlalchemy import (
 from moonbow.vault.model import WRAPPED_BYTES, CompanyKey, PersonKey
 
 from .sql import Sql
+from .tables import COUNTED, KEPT, Number, insert_missing
 
-TABLES = MetaData()
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+ZEROS_BYTES = 2_000
+
+KEYS = MetaData()
+Id = String(64)
 COMPANY = Table(
     "company_key",
-    TABLES,
-    Column("company", String(64), primary_key=True),
-    Column("key", String(64), nullable=False),
-    Column("region_key", String(64), nullable=False),
+    KEYS,
+    Column("company", Id, primary_key=True),
+    Column("key", Id, nullable=False),
+    Column("region_key", Id, nullable=False),
     Column("wrapped", LargeBinary(WRAPPED_BYTES), nullable=False),
     Column("revoked", Boolean, nullable=False),
+    **KEPT,
 )
 PERSON = Table(
     "person_key",
-    TABLES,
-    Column("person", String(64), primary_key=True),
-    Column("company", String(64), nullable=False),
-    Column("key", String(64), nullable=False),
-    Column("secret", _NUMBER),
+    KEYS,
+    Column("person", Id, primary_key=True),
+    Column("company", Id, nullable=False),
+    Column("key", Id, nullable=False),
+    Column("secret", Number),
+    **KEPT,
 )
 SECRET = Table(
     "key_secret",
-    TABLES,
-    Column("no", _NUMBER, primary_key=True, autoincrement=True),
-    Column("wrapped", LargeBinary(2_000), nullable=False),
+    KEYS,
+    Column("no", Number, primary_key=True, autoincrement=True),
+    Column("wrapped", LargeBinary(ZEROS_BYTES), nullable=False),
+    **COUNTED,
 )
 CHANGES = Table(
     "key_changes",
-    TABLES,
+    KEYS,
     Column("one", Integer, primary_key=True, autoincrement=False),
-    Column("number", _NUMBER, nullable=False),
+    Column("number", Number, nullable=False),
+    **KEPT,
 )
 _FIND = (
     select(PERSON.c.company, PERSON.c.key, SECRET.c.wrapped, COMPANY)
@@ -72,7 +78,7 @@ _CHANGES = select(CHANGES.c.number)
 
 
 class VaultSql:
-    """The keys of the region of `sql`, which was opened with `TABLES`."""
+    """The keys of the region of `sql`, which was opened with `KEYS`."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
@@ -131,10 +137,9 @@ class VaultSql:
 
 
 def _prepare(db: Connection) -> None:
-    if db.scalar(_CHANGES) is None:
-        db.execute(insert(CHANGES).values(one=1, number=0))
+    if db.execute(insert_missing(CHANGES).values(one=1, number=0)).rowcount:
         # Zeros split the table's root while no key is in it; from then on pages are only added at the end.
-        db.execute(insert(SECRET), [{"wrapped": bytes(2_000)}] * 3)
+        db.execute(insert(SECRET), [{"wrapped": bytes(ZEROS_BYTES)}] * 3)
 
 
 def _company(db: Connection, company: str) -> CompanyKey | None:
@@ -168,9 +173,9 @@ def _destroy(db: Connection, person: str) -> str | None:
 
 
 def _set_revoked(db: Connection, company: str, revoked: bool) -> bool:
-    done = db.execute(update(COMPANY).where(COMPANY.c.company == company).values(revoked=revoked))
+    db.execute(update(COMPANY).where(COMPANY.c.company == company).values(revoked=revoked))
     _changed(db)
-    return done.rowcount > 0
+    return _company(db, company) is not None
 
 
 def _changed(db: Connection) -> None:

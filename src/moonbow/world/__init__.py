@@ -14,6 +14,18 @@ from .model import (
     load_world,
     parse_world,
 )
+from .nodes import (
+    SQL_DATABASE,
+    SQL_USER,
+    SqlWay,
+    data_authority,
+    data_authority_name,
+    data_leaf,
+    data_voters,
+    is_clustered,
+    sql_client,
+    sql_way,
+)
 from .policy import (
     Ports,
     distance_km,
@@ -28,6 +40,8 @@ from .policy import (
 )
 
 __all__ = [
+    "SQL_DATABASE",
+    "SQL_USER",
     "Balancing",
     "Company",
     "Geo",
@@ -37,10 +51,16 @@ __all__ = [
     "RegionData",
     "Site",
     "SiteRef",
+    "SqlWay",
     "Traffic",
     "World",
+    "data_authority",
+    "data_authority_name",
+    "data_leaf",
+    "data_voters",
     "distance_km",
     "door_address",
+    "is_clustered",
     "link_address",
     "load_world",
     "nearest_sites",
@@ -49,5 +69,7 @@ __all__ = [
     "plane_of",
     "problems",
     "site_address",
+    "sql_client",
+    "sql_way",
     "world_address",
 ]

@@ -37,7 +37,8 @@ class Ports:
     DIRECTOR = 5301  # the director's own HTTP: /status, /explain, /doors
     VIEWS = 5302  # directors among themselves
     WATCH = 5303  # audits by the clock: /metrics, at the world's own address
-    DATA = 5310  # the agent that tends a site's data nodes: /healthz, /status
+    DATA = 5310  # the agent that tends a site's data node: /healthz, /status, /metrics
+    DATA_PEERS = 5311  # data agents of a region among themselves
     SQL = 3306
     SQL_CLUSTER = 4567  # Galera's group communication
     SQL_INCREMENT = 4568  # what a returning node missed

@@ -15,7 +15,7 @@ import msgspec
 
 from moonbow.base.errors import Refused
 from moonbow.base.files import write_private
-from moonbow.director.adapters.http import Page
+from moonbow.base.http import Page
 from moonbow.director.adapters.launcher import Launcher
 from moonbow.director.orders import Order
 from moonbow.director.pages import refusal

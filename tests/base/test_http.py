@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from moonbow.director.adapters.http import CONNECTIONS_MAX, HttpServer, Page
+from moonbow.base.http import CONNECTIONS_MAX, HttpServer, Page
 from support import free_port
 
 

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server for the director's own pages, bounded in connections, sizes and time.
+"""A small HTTP/1.1 server for a process's own pages, bounded in connections, sizes and time.
 
 What takes its time is awaited, and its connection waits with it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -16,6 +17,7 @@ import httptools
 REQUEST_BYTES_MAX = 8_192
 CONNECTIONS_MAX = 64
 IDLE_S = 15.0
+SHAKE_S = 2.0  # for a TLS handshake
 PHRASES = {
     200: "OK",
     201: "Created",
@@ -27,7 +29,7 @@ PHRASES = {
     503: "Service Unavailable",
 }
 
-log = logging.getLogger("moonbow.director")
+log = logging.getLogger("moonbow.http")
 
 
 class Page(NamedTuple):
@@ -43,20 +45,29 @@ Act = Callable[[str, str, bytes, str], Awaitable[Page]]  # (method, path, body, 
 
 
 class HttpServer:
-    """Pages of `serve` on one address and port.  POST and DELETE go to `act`; without it, and others, to nobody."""
+    """Pages of `serve` on one address and port.  POST and DELETE go to `act`; without it, and others, to nobody.
 
-    def __init__(self, address: str, port: int, serve: Serve, act: Act | None = None) -> None:
+    With `tls` it speaks HTTPS, to those whom that lets in.
+    """
+
+    def __init__(
+        self, address: str, port: int, serve: Serve, act: Act | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.address = address
         self.port = port
         self.serve = serve
         self.act = act
+        self.tls = tls
         self.talks: set[_Talk] = set()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
         """Listen; OSError if the port is taken."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Talk(self), self.address, self.port, backlog=64)
+        shake_s = SHAKE_S if self.tls else None
+        self._server = await loop.create_server(
+            lambda: _Talk(self), self.address, self.port, backlog=64, ssl=self.tls, ssl_handshake_timeout=shake_s
+        )
 
     async def close(self) -> None:
         """Stop listening and end what is connected."""

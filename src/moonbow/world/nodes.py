@@ -1,0 +1,75 @@
+"""Which data nodes a region has, and how a process reaches its region's SQL.  Pure: from the world file alone.
+
+Laws: a way names nodes of its own region only, the asking site's own first; every node of a region appears once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from .model import Region, SiteRef, World
+from .policy import Ports, site_address
+
+SQL_USER = SQL_DATABASE = "moonbow"
+
+
+class SqlWay(NamedTuple):
+    """How to open a connection to a region's MariaDB: try `hosts` in their order, with TLS that proves both ends.
+
+    Each host is an address that its node's certificate names; `ca`, `cert` and `key` are PEM files.  There is no
+    password: the user must show the region's own client certificate.
+    """
+
+    hosts: tuple[str, ...]
+    port: int
+    user: str
+    database: str
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def sql_way(world: World, state: Path, region: str, site: str | None = None) -> SqlWay:
+    """The way to the SQL of `region` from `site`, whose own node comes first; without one, in file order."""
+    nodes = sorted(world.primaries(region), key=lambda ref: ref.site.name != site)
+    pki = state / "pki"
+    return SqlWay(
+        tuple(site_address(world, ref) for ref in nodes),
+        Ports.SQL,
+        SQL_USER,
+        SQL_DATABASE,
+        pki / f"{data_authority(region)}.crt",
+        pki / f"{sql_client(region)}.crt",
+        pki / f"{sql_client(region)}.key",
+    )
+
+
+def is_clustered(region: Region) -> bool:
+    """Whether the region's sites keep its data together, and so need certificates to prove themselves to each other."""
+    return region.data.sql == "galera" or region.data.objects == "seaweedfs"
+
+
+def data_voters(world: World, region: str) -> tuple[SiteRef, ...]:
+    """The sites whose data agents vote in a region: primaries with a node each, and witnesses, in file order."""
+    return tuple(ref for ref in world.sites() if ref.region == region and ref.site.kind != "edge")
+
+
+def data_authority(region: str) -> str:
+    """File stem of the authority that signs for the data nodes of one region and nobody else."""
+    return f"data-ca-{region}"
+
+
+def data_authority_name(world: World, region: str) -> str:
+    """What that authority is called in its certificate."""
+    return f"Moonbow {world.name} data CA {region}"
+
+
+def data_leaf(site: str) -> str:
+    """File stem of what a site's data node shows to its sisters and clients."""
+    return f"data-{site}"
+
+
+def sql_client(region: str) -> str:
+    """File stem of what a client of a region's SQL shows; its certificate's common name as well."""
+    return f"sql-{region}"

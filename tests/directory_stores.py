@@ -1,0 +1,60 @@
+"""The directory's store on each engine, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from galera_cluster import Cluster
+from moonbow.stores.directory_sql import DIRECTORY_TABLES, DirectorySql
+from moonbow.stores.home import HomeRegion
+from moonbow.stores.sql import Sql
+from moonbow.world import SqlWay
+
+EMEA = HomeRegion("emea")
+
+
+class Backing(Protocol):
+    """One engine with a database that was empty when the test began; every `open` is another process's view of it."""
+
+    def open(self, home: HomeRegion = EMEA) -> DirectorySql: ...
+
+
+class OnSqlite:
+    """A file, its log beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self, home: HomeRegion = EMEA) -> DirectorySql:
+        return open_directory_at(self.path, home)
+
+
+class OnGalera:
+    """A region's cluster; every second view of it is from another site."""
+
+    def __init__(self, way: SqlWay) -> None:
+        self.way = way
+
+    def open(self, home: HomeRegion = EMEA) -> DirectorySql:
+        hosts = self.way.hosts
+        self.way = self.way._replace(hosts=hosts[1:] + hosts[:1])
+        return DirectorySql(Sql.galera(self.way, home, *DIRECTORY_TABLES))
+
+
+def emptied(cluster: Cluster, *sites: str) -> SqlWay:
+    """The way to the nodes of `sites`, whose tables have no rows any more."""
+    way = cluster.way(sites[0])
+    with cluster.connect(sites[0], autocommit=False) as db, db.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")
+        for (table,) in cursor.fetchall():
+            if table != "layout":
+                cursor.execute(f"DELETE FROM `{table}`")
+        db.commit()
+    return way._replace(hosts=way.hosts[: len(sites)])
+
+
+def open_directory_at(path: Path, home: HomeRegion) -> DirectorySql:
+    """The store in an SQLite file."""
+    return DirectorySql(Sql.sqlite(path, home, *DIRECTORY_TABLES))
