@@ -8,14 +8,18 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import MetaData
 
 from moonbow.balancer.log import compile_log
 from moonbow.balancer.model import Door
 from moonbow.base.ids import new_id
 from moonbow.bus.policy import render_server
+from moonbow.stores.directory_sql import DIRECTORY_TABLES
+from moonbow.stores.erasures_sql import ERASURES
+from moonbow.stores.vault_sql import KEYS
 from moonbow.timeline.model import PlaceEntry, encode_effect
 from moonbow.watch import policy
-from moonbow.watch.catalogue import DOOR_FIELDS, FILES, STORES
+from moonbow.watch.catalogue import ABOUT, DOOR_FIELDS, FILES, STORES
 from moonbow.wire.shared import CompanyRegions, Login, PublicKey, Shared
 from moonbow.world import load_world
 
@@ -179,3 +183,12 @@ def test_always_judges_whatever_stands_there(column: policy.Column, value: objec
 
 def test_every_pattern_names_one_kind_of_file() -> None:
     assert len({file.pattern for file in FILES}) == len(FILES)
+
+
+@pytest.mark.parametrize(
+    ("store", "metadata"), [("directory", [*DIRECTORY_TABLES, ERASURES]), ("keys", [KEYS])], ids=["directory", "keys"]
+)
+def test_the_data_map_has_every_table_that_stores_make(store: str, metadata: list[MetaData]) -> None:
+    made = {table.name: set(table.columns.keys()) for some in metadata for table in some.sorted_tables}
+    known = {name: set(table.columns) for name, table in STORES[store].items() if name not in ABOUT}
+    assert made == known

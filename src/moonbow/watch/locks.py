@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -16,10 +17,11 @@ from moonbow.federation.shared import SharedPlane
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory, open_timeline
 from moonbow.stores.snapshot import copy_sqlite
+from moonbow.stores.snapshot_galera import is_bound, is_refused
 from moonbow.vault.plain import Plain
 from moonbow.wire import subjects
 from moonbow.wire.shared import LogEntry, Shared
-from moonbow.world import SiteRef, World
+from moonbow.world import SiteRef, World, sql_client, sql_way
 
 from .book import Book
 
@@ -33,10 +35,6 @@ async def try_homes(world: World, state: Path, book: Book) -> None:
             held, said = _no_home(ref)
             book.held("edge_opens_nothing", ref.site.name, held, said, ref.region)
     for region in world.regions:
-        if world.regions[region].data.sql != "sqlite":
-            said = f"{world.regions[region].data.sql} is not tried in a copy"
-            book.held("foreign_home", f"regions/{region}", None, said, region)
-            continue
         for other in world.regions:
             if other != region and _has_stores(state, region):
                 with _untried("foreign_home", region, book):
@@ -165,6 +163,28 @@ async def _try_plane(world: World, folder: Path, region: str, others: Sequence[s
         return sent, (await store.shared.heads()).get(others[0]) != before or not plane.refused_total
     finally:
         await store.close()
+
+
+async def try_sql(world: World, state: Path, sites: Sequence[SiteRef], book: Book) -> None:
+    """A region's cluster opens for no other region's certificate, and its database for no other home."""
+    for ref in sites:
+        if world.regions[ref.region].data.sql != "galera":
+            continue
+        way = sql_way(world, state, ref.region, ref.site.name)
+        way = way._replace(hosts=way.hosts[:1])
+        for other in (name for name in world.regions if name != ref.region):
+            held, said = await asyncio.to_thread(is_refused, way, *_shown_by(state, other))
+            book.held("sql_foreign_user", f"{ref.site.name}/sql", held, f"{other}: {said}", ref.region)
+            held, said = await asyncio.to_thread(is_bound, way, HomeRegion(other))
+            book.held("foreign_home", f"{ref.site.name}/sql", held, said, ref.region)
+
+
+def _shown_by(state: Path, region: str) -> tuple[Path, Path]:
+    """What a client of `region` would show: its own for SQL, or for the bus where it has no cluster."""
+    stem = state / "pki" / sql_client(region)
+    if not stem.with_suffix(".crt").exists():
+        stem = state / "pki" / f"bus-r-{region}"
+    return stem.with_suffix(".crt"), stem.with_suffix(".key")
 
 
 async def try_bus(world: World, state: Path, sites: Sequence[SiteRef], book: Book) -> None:

@@ -88,7 +88,7 @@ def _walk(world: World, state: Path, canaries: dict[str, Canary], laid: Laid, bo
     """Everything at rest.  Copies of stores are read and gone before the first live file is opened."""
     book.tell(Progress(stage="listing files", done=0, total=0))
     seen = files.list_files(world, state, book)
-    for store in stores_in(state, seen):
+    for store in stores_in(world, state, seen):
         walk_store(world, store, book)
     files.judge_contents(world, state, seen, book)
     at_home, forms = files.search_files(world, state, seen, canaries, laid.searcher, book)
@@ -131,6 +131,7 @@ async def _look_and_try(world: World, state: Path, book: Book) -> None:
     await live.look_at_sites(world, up, book)
     book.tell(Progress(stage="trying the locks", done=3, total=4))
     await locks.try_bus(world, state, up, book)
+    await locks.try_sql(world, state, up, book)
     for ref in world.sites():
         if ref.site.kind == "primary" and ref not in up:
             book.held("live_unseen", ref.site.name, None, "does not run: only its disk was looked at", ref.region)

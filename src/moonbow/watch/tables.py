@@ -10,7 +10,8 @@ from pathlib import Path
 from moonbow.base.errors import Unavailable
 from moonbow.base.ids import home
 from moonbow.stores.snapshot import SqliteSnapshot, look_at_sqlite
-from moonbow.world import World
+from moonbow.stores.snapshot_galera import GaleraSnapshot, look_at_node
+from moonbow.world import SqlWay, World, sql_way
 
 from . import policy
 from .book import Book
@@ -42,13 +43,38 @@ class SqliteStore:
             yield found
 
 
-def stores_in(state: Path, seen: list[Seen]) -> Iterator[Store]:
-    """The stores among the files that were met."""
+@dataclass(frozen=True)
+class GaleraStore:
+    """What one site's node of a region's cluster holds."""
+
+    way: SqlWay
+    region: str
+    site: str
+    store: str = "cluster"
+
+    @property
+    def place(self) -> str:
+        """Its node, by the site's name."""
+        return f"{self.site}/sql"
+
+    @contextmanager
+    def look(self) -> Generator[GaleraSnapshot]:
+        """See `ports.Store.look`."""
+        with look_at_node(self.way) as found:
+            yield found
+
+
+def stores_in(world: World, state: Path, seen: list[Seen]) -> Iterator[Store]:
+    """The stores among the files that were met, and the nodes of regions that have a cluster."""
     for file in seen:
         if file.where.file.content == "sqlite":
             region = file.where.region
             copy = state / "regions" / region / "audit" / f"copy-{Path(file.path).name}"
             yield SqliteStore(state, file.path, file.where.file.store, region, copy)
+    for region, found in world.regions.items():
+        for ref in world.primaries(region) if found.data.sql == "galera" else ():
+            way = sql_way(world, state, region, ref.site.name)
+            yield GaleraStore(way._replace(hosts=way.hosts[:1]), region, ref.site.name)
 
 
 def walk_store(world: World, store: Store, book: Book) -> None:
@@ -65,7 +91,10 @@ def walk_store(world: World, store: Store, book: Book) -> None:
             if {"body", "post"} <= layout.keys():
                 _walk_bodies(store, tables, layout, book)
     except Unavailable as error:
-        book.found(Finding(code="unreadable", place=store.place, said=str(error), at=store.region))
+        if store.site:  # a node that does not run: its files are searched all the same
+            book.held("rows_unseen", store.place, None, str(error), store.region)
+        else:
+            book.found(Finding(code="unreadable", place=store.place, said=str(error), at=store.region))
 
 
 def _here(world: World, store: Store, tables: Tables, layout: dict[str, tuple[str, ...]]) -> Here:
