@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 import typer
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from moonbow.base.errors import ConfigError
 from moonbow.watch.attest import latest, read_attestation
-from moonbow.watch.model import Attestation, Control, Finding, Mapped, Progress, Report
+from moonbow.watch.model import Attestation, Control, DataClass, Finding, Mapped, Progress, Report
 from moonbow.watch.run import run_audit
 
 from .options import State, command, world_in
@@ -96,7 +96,11 @@ def show(
 ) -> None:
     """Show the data map: what rests where, in which engine, for how long, and when it was last looked at."""
     console, found = Console(highlight=False), _latest(state, region)
-    lines = sorted({line for one in found for line in one.map}, key=lambda line: (line.region, line.data, line.where))
+    order = get_args(DataClass)
+    lines = sorted(
+        {line for one in found for line in one.map},
+        key=lambda line: (line.region == "", line.region, order.index(line.data), line.where),
+    )
     if as_json:
         console.print_json(json.dumps([msgspec.to_builtins(line) for line in lines]))
         return

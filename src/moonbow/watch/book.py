@@ -65,7 +65,8 @@ class Book:
         """Count a file into the data map."""
         self.files += 1
         self.size_bytes += size_bytes
-        self._count((file.data, file.what, file.engine, region, site, file.pattern), file.retention, 1, size_bytes)
+        where = file.pattern.replace("{region}", region)
+        self._count((file.data, file.what, file.engine, region, site, where), file.retention, 1, size_bytes)
 
     def saw_table(
         self, data: DataClass, table: str, engine: str, region: str, site: str, where: str, retention: str, rows: int

@@ -311,6 +311,8 @@ FILES: tuple[File, ...] = (
     File("regions/{region}/keys/region.secret", "secret", "the region's secret"),
     File("regions/{region}/keys/audit.key", "secret", "key that signs attestations"),
     File("regions/{region}/keys/audit.pub", "shared", "key that proves attestations"),
+    File("regions/.before.{region}/**", "private", "what a restore replaced", "until it is removed", person="anybody"),
+    File("regions/.restoring.{region}/**", "private", "what is being restored", "while it runs", person="anybody"),
     File("regions/{region}/attestations/*.json", "proof", "signed attestations", "the last 30", person="home"),
     File("regions/{region}/audit/canaries.json", "proof", "salted marks of canaries", "until others are planted"),
     File("regions/{region}/audit/control-*", "proof", "the scan's own control", "while an audit runs", person="home"),
@@ -348,7 +350,7 @@ FILES: tuple[File, ...] = (
     File("world/internet.sock", "configuration", "the forwarder's socket"),
     File("world/director/*.key", "secret", "keys of DNS answers"),
     File("world/director/*", "shared", "public keys of DNS answers, orders kept"),
-    File("world/audit/*", "proof", "when the next audit is due, and what the last one counted"),
+    File("world/audit/lock", "configuration", "the audits' lock"),
 )
 # What a line of a door's log may hold; a test holds it against the doors' own configuration.
 DOOR_FIELDS = frozenset({

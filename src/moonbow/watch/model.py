@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-DataClass = Literal["private", "order", "shared", "secret", "operator", "configuration", "log", "proof"]
+DataClass = Literal["private", "order", "shared", "secret", "log", "operator", "configuration", "proof"]
 FORMAT = 1
 
 

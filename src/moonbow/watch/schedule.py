@@ -40,11 +40,13 @@ class Schedule:
             "moonbow_watch_audit_findings", "Findings of the last audit", ["region", "code"], registry=registry
         )
         self._loose = Gauge("moonbow_watch_audit_loose", "Controls that did not hold", registry=registry)
-        self._ended = Gauge("moonbow_watch_audit_timestamp_seconds", "When the last audit ended", registry=registry)
+        self._ended = Gauge(
+            "moonbow_watch_audit_timestamp_seconds", "When every region had last been audited", registry=registry
+        )
         self._took = Gauge("moonbow_watch_audit_seconds", "How long the last audit took", registry=registry)
         self._bytes = Gauge("moonbow_watch_audit_bytes", "Bytes that the last audit read", registry=registry)
         self._failures = Total("moonbow_watch_audit_failures_total", "Audits that could not be made", registry=registry)
-        self._ended.set(self.last_at())
+        self._ended.set_function(self.last_at)  # whoever asked for it
 
     def last_at(self) -> float:
         """When the region that has waited longest was last audited, Unix time; 0 if one never was."""
@@ -79,6 +81,5 @@ class Schedule:
         for (region, code), count in Counter((found.at or "world", found.code) for found in report.findings).items():
             self._findings.labels(region, code).set(count)
         self._loose.set(sum(control.held is False for control in report.controls))
-        self._ended.set(time.time())
         self._took.set(report.lasted_s)
         self._bytes.set(report.size_bytes)
