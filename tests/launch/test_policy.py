@@ -51,6 +51,12 @@ def test_the_default_world_runs_these() -> None:
     assert len(keys) == 1 + 4 * 6 + 1
 
 
+def test_audits_by_the_clock_are_a_process_of_their_own() -> None:
+    assert PLANET.audit.every_h
+    assert "watch" in {spec.key for spec in plan_processes(PLANET, Path("s"), ENGINES)}
+    assert "watch" not in {spec.key for spec in plan_processes(LAPTOP, Path("s"), ENGINES)}
+
+
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
 def test_no_two_processes_of_a_world_share_an_address_or_a_log(world: World) -> None:
     specs = plan_processes(world, Path("s"), ENGINES)

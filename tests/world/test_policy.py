@@ -83,6 +83,7 @@ FAULTS = [
     Fault("company.people_max", lambda world: world["company"].update(people_max=0)),
     Fault("director.probe_interval_ms", lambda world: world.update(director={"probe_interval_ms": 100})),
     Fault("director.hold_max_s", lambda world: world.update(director={"hold_max_s": 0.5})),
+    Fault("audit.every_h", lambda world: world.update(audit={"every_h": 9000})),
 ]
 
 

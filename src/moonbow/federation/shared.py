@@ -18,7 +18,7 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from moonbow.base.errors import Refused, Unavailable
+from moonbow.base.errors import Broken, Refused, Unavailable
 from moonbow.base.ids import home
 from moonbow.wire import subjects
 from moonbow.wire.shared import CompanyRegions, LogEntry, Login, PublicKey, SharedRecord
@@ -102,7 +102,10 @@ def decide_entry(head: Head, entry: LogEntry) -> Literal["apply", "restart", "kn
 
 
 def key_of(record: SharedRecord) -> tuple[str, str]:
-    """Under which kind and key a record stands; of one origin the later one replaces the earlier."""
+    """Under which kind and key a record stands; of one origin the later one replaces the earlier.
+
+    `Broken` for what is not of the closed list.
+    """
     match record:
         case Login():
             return "login", record.hash
@@ -110,6 +113,8 @@ def key_of(record: SharedRecord) -> tuple[str, str]:
             return "company", record.company
         case PublicKey():
             return "key", record.kid
+        case _:  # what the types forbid must not pass either
+            raise Broken(f"{type(record).__name__} is not of the closed list of what regions share")
 
 
 def newer(a: SharedRecord, b: SharedRecord) -> SharedRecord:

@@ -29,6 +29,8 @@ REPAIRED = Counter(
     "moonbow_gateway_repaired_total", "Rows that were read from the store because the bus did not bring them"
 )
 DELIVERED = Gauge("moonbow_gateway_delivered", "Rows and bodies written to sockets since the start")
+FOREIGN = Gauge("moonbow_gateway_foreign_bodies", "Bodies of other regions in memory")
+OLDEST = Gauge("moonbow_gateway_foreign_bodies_oldest_seconds", "Age of the oldest of them; 0 if there is none")
 FETCHES_MAX = 16
 RETRY_S = 2.0
 PUSH_S = 0.05  # for a body to come by itself before it is asked for: most are pushed
@@ -51,6 +53,8 @@ class Flow:
         self._compare = asyncio.Event()
         self._showing: set[asyncio.Task[None]] = set()
         DELIVERED.set_function(lambda: self.live.delivered)
+        FOREIGN.set_function(lambda: len(self.live.bodies))
+        OLDEST.set_function(lambda: self.live.bodies.oldest_s(self.clock()))
 
     # -- events ----------------------------------------------------------------------------------------------------
 

@@ -104,6 +104,9 @@ class BodyCache:
         self._kept: OrderedDict[str, tuple[bytes, float, str]] = OrderedDict()
         self._bytes = 0
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def keep(self, entry: str, author: str, body: bytes, until: float) -> None:
         """Keep a body until the time `until`."""
         self.drop(entry)
@@ -121,6 +124,11 @@ class BodyCache:
             self.drop(entry)
             return None
         return found[0]
+
+    def oldest_s(self, now: float) -> float:
+        """Age of the oldest body here, in seconds, as one that was read by its owner then; 0 if there is none."""
+        first = min((until for _, until, _ in self._kept.values()), default=None)
+        return 0.0 if first is None else max(0.0, now + limits.BODY_TTL_S - first)
 
     def drop(self, entry: str) -> None:
         """Forget a body."""

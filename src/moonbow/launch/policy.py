@@ -17,7 +17,7 @@ from moonbow.balancer.model import Door
 from moonbow.bus.policy import SERVERS, Server
 from moonbow.data.policy import stop_turn
 from moonbow.director.knot import knot_argv
-from moonbow.world import Ports, SiteRef, World, door_address, site_address
+from moonbow.world import Ports, SiteRef, World, door_address, site_address, world_address
 
 from .links import place_address, plan_links
 
@@ -91,6 +91,8 @@ class Engines:
 def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, ...]:
     """Every process of `world` on this machine: those outside the sites first, then site by site in file order."""
     specs = [_internet(world, state, engines)]
+    if world.audit.every_h:
+        specs.append(_watch(world, state, engines))
     for ref in world.sites():
         if ref.site.kind != "edge" and world.regions[ref.region].data.sql == "galera":
             specs.append(_data(world, ref, state, engines))
@@ -170,6 +172,18 @@ def _internet(world: World, state: Path, engines: Engines) -> Spec:
         Probe("unix", path=str(state / "world" / "internet.sock")),
         state / "world" / "logs" / "internet.jsonl",
         listens=tuple(listens),
+    )
+
+
+def _watch(world: World, state: Path, engines: Engines) -> Spec:
+    host = world_address(world)
+    return Spec(
+        OUTSIDE,
+        "watch",
+        _module(engines, "moonbow.watch", state),
+        Probe("http", host, Ports.WATCH, "/metrics"),
+        state / "world" / "logs" / "watch.jsonl",
+        listens=(Listener("tcp", host, Ports.WATCH),),
     )
 
 

@@ -132,6 +132,12 @@ class Files(Struct, frozen=True, omit_defaults=True):
     deny: tuple[str, ...] = ()
 
 
+class Audit(Struct, frozen=True, omit_defaults=True):
+    """How often the residency of all data is audited, in hours (1 to 8760); 0: only when somebody asks."""
+
+    every_h: int = 0
+
+
 class World(Struct, frozen=True):
     """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11).
 
@@ -149,6 +155,7 @@ class World(Struct, frozen=True):
     company: Company = Company()
     director: Director = Director()
     files: Files = Files()
+    audit: Audit = Audit()
     operators: tuple[str, ...] = ()
     slot: int = 0
 

@@ -37,6 +37,7 @@ class Ports:
     DNS = 5300
     DIRECTOR = 5301  # the director's own HTTP: /status, /explain, /doors
     VIEWS = 5302  # directors among themselves
+    WATCH = 5303  # audits by the clock: /metrics, at the world's own address
     DATA = 5310  # the agent that tends a site's data node: /healthz, /status, /metrics
     DATA_PEERS = 5311  # data agents of a region among themselves
     SQL = 3306
@@ -137,6 +138,8 @@ def _problems(world: World) -> Iterator[str]:
         yield f"director.probe_interval_ms: {world.director.probe_interval_ms} is not in 250..1000"
     if not 1 <= world.director.hold_max_s <= 3600:
         yield f"director.hold_max_s: {world.director.hold_max_s} is not in 1..3600"
+    if not 0 <= world.audit.every_h <= 8760:
+        yield f"audit.every_h: {world.audit.every_h} is not in 0..8760"
     if not 0 <= world.dns.workers <= 64:
         yield f"dns.workers: {world.dns.workers} is not in 0..64"
     if not 1 <= world.company.people_max <= 50:

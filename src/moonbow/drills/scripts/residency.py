@@ -1,7 +1,8 @@
 """Words planted in each region are searched for on the disks of all others, before and after a kill -9 there.
 
 The person of each region talks in a room inside it, and in one with a reader of another region who is shown every
-word; and enters at another region's door from an address and with an agent of their own.
+word; and enters at another region's door from an address and with an agent of their own.  Then the residency audit,
+which knows the words by salted marks only, must say the same.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from moonbow.sdk import BodyEvent, CaughtUp, Client, Row
+from moonbow.watch.canaries import MAY_BE_AT_HOME, NEVER_ON_DISK, SEALED, Kind, make_canary, make_word, plant_marks
+from moonbow.watch.run import run_audit
+from moonbow.watch.search import search
 
 from .. import laws
 from ..crowd import PASSWORD, Member, sign_in
 from ..drill import Drill
-from ..search import search
 from ..waiting import until
 
 SHOWN_S = 10.0
-NEVER_ON_DISK = ("status",)  # presence rests nowhere
-MAY_BE_AT_HOME = ("address", "agent")  # the home's own log may have them
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Planted:
 
     region: str
     member: Member
-    words: dict[str, str]
+    words: dict[Kind, str]
     reader: Client
     shown: set[str] = field(default_factory=set[str])
 
@@ -45,12 +46,17 @@ async def play(drill: Drill) -> None:
         for one in planted:
             wanted = {one.words["text"], one.words["emoji"]}
             await until(lambda one=one, wanted=wanted: wanted <= one.shown, SHOWN_S)  # type: ignore[misc]
+        for one in planted:
+            marks = (make_canary(one.region, kind, word) for kind, word in one.words.items())
+            plant_marks(drill.stage.state, one.region, tuple(marks))
         drill.recorder.done("everything is planted and was shown across")
         _judge(drill, planted, "")
+        await _audit(drill, "")
         site = drill.stage.primaries(regions[0])[0]
         await drill.stage.kill_site(site)
         drill.recorder.done(f"{site} loses power")
         _judge(drill, planted, "_after_a_kill")
+        await _audit(drill, "_after_a_kill")
         await drill.stage.start_site(site)
         for one in planted:
             await one.reader.__aexit__(None, None, None)
@@ -60,15 +66,9 @@ async def play(drill: Drill) -> None:
 
 async def _plant(drill: Drill, admin: Client, tasks: asyncio.TaskGroup, no: int, region: str, other: str) -> Planted:
     tag = f"{region}{drill.crowd.tag}"
-    words = {
-        "text": f"textcanary{tag}",
-        "emoji": "🪼🫎🪭🫨" + "🦖🦕"[no % 2] * (no + 2),
-        "title": f"titlecanary{tag}",
-        "person": f"namecanary{tag}",
-        "status": f"statuscanary{tag}",
-        "agent": f"agentcanary{tag}",
-        "address": f"127.213.{77 + no}.{drill.rng.randrange(101, 250)}",
-    }
+    made: tuple[Kind, ...] = ("text", "emoji", "title", "person", "status", "agent")
+    words: dict[Kind, str] = {kind: make_word(kind) for kind in made}
+    words["address"] = f"127.213.{77 + no}.{drill.rng.randrange(101, 250)}"
     member = await _person(drill, admin, region, words["person"], f"writer-{tag}@drill.test")
     reader = await _person(drill, admin, other, f"Reader {tag}", f"reader-{tag}@drill.test")
     near = await member.client.create_room(words["title"])
@@ -144,8 +144,21 @@ def _strays(drill: Drill, planted: list[Planted]) -> Iterator[str]:
 def _absent(drill: Drill, planted: list[Planted]) -> Iterator[str]:
     for one in planted:
         for name, paths in search(drill.stage.folders_of(one.region), one.words).items():
-            if not paths and name not in NEVER_ON_DISK + MAY_BE_AT_HOME:
+            sealed = name in SEALED and drill.stage.world.regions[one.region].data.encrypted
+            if not paths and not sealed and name not in NEVER_ON_DISK | MAY_BE_AT_HOME:
                 yield f"the {name} of {one.region} is not even at home: the search proves nothing"
+
+
+async def _audit(drill: Drill, when: str) -> None:
+    """What `moonbow audit residency` finds, and which locks did not hold."""
+    report = await asyncio.to_thread(run_audit, drill.stage.state)
+    found = (f"{one.code} at {one.place} {one.table} {one.key}: {one.said}" for one in report.findings)
+    loose = (f"{one.code} at {one.place}: {one.said}" for one in report.controls if one.held is False)
+    drill.verdicts += [
+        laws.judge(f"always_audited_clean{when}", f"{report.files} files, {report.rows} rows", found),
+        laws.judge(f"always_locked{when}", f"{len(report.controls)} controls", loose),
+    ]
+    drill.recorder.done(f"audited in {report.lasted_s:.1f} s")
 
 
 def _kept_at_home(drill: Drill, planted: list[Planted]) -> list[str]:

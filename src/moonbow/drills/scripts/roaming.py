@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from moonbow.base.errors import MoonbowError
 from moonbow.sdk import CaughtUp, Client, Connected
+from moonbow.watch.search import search
 
 from .. import laws
 from ..crowd import PASSWORD
 from ..drill import Drill
-from ..search import search
 
 
 async def play(drill: Drill) -> None:
