@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from moonbow.drills.search import search
 
 from conftest_gateway import SLOT, Scene
-from moonbow.drills.search import search
 from moonbow.vault.receipts import PublicJwk, read_receipt
 from moonbow.world import load_world
 from support import eventually

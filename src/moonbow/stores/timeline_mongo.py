@@ -157,6 +157,10 @@ class MongoTimeline(WritingStore):
             self._readers, lambda: self._read(lambda reads: work(reads, *args, **kwargs))
         )
 
+    async def read_latest(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same: the primary is asked, and it has what it acknowledged."""
+        return await self.read(work, *args, **kwargs)
+
     def _read(self, work: Callable[[Reads], T]) -> T:
         try:
             with (

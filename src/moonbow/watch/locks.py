@@ -90,7 +90,7 @@ async def _try_foreign_home(world: World, state: Path, region: str, other: str, 
 
 
 async def _open_timeline(world: World, folder: Path, home: HomeRegion) -> None:
-    open_timeline(world, folder, home, Plain()).close()
+    open_timeline(world, folder, home, world.primaries(home.name)[0].site.name, Plain()).close()
 
 
 async def _open_directory(world: World, folder: Path, home: HomeRegion) -> None:
