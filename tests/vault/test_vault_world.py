@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from moonbow.drills.search import search
+from moonbow.watch.search import search
 
 from conftest_gateway import SLOT, Scene
 from moonbow.vault.receipts import PublicJwk, read_receipt
