@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, bindparam, delete, insert, select, update
 
 from directory_stores import EMEA, OnGalera, emptied
-from galera_cluster import Cluster
+from galera_cluster import Cluster, running
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import new_id
 from moonbow.directory.model import Family, PersonRow
@@ -87,6 +91,28 @@ def test_a_site_whose_node_does_not_answer_asks_its_sister(galera_cluster: Clust
             Sql.galera(way._replace(hosts=(nobody,)), EMEA, TABLES, within_s=1.0)
 
     play(scenario())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_node_that_is_lost_under_load_costs_one_wait(tmp_path: Path, blow: signal.Signals) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        async with counting(cluster.way("paris")) as (sql,):
+            pid, waits = cluster.engine_pid("paris"), list[float]()
+            for no in range(1, 401):
+                if no == 50:
+                    os.kill(pid, blow)
+                began = time.monotonic()
+                assert await sql.write(add_one) == no
+                waits.append(time.monotonic() - began)
+            assert max(waits) < 9.0
+            assert sum(wait > 1.0 for wait in waits) <= 3  # tried again after 2, 4 s
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    with running(tmp_path) as cluster:
+        cluster.until_redundant()
+        play(scenario(cluster))
 
 
 class Deaf:
