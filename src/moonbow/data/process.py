@@ -40,7 +40,7 @@ class _Run:
     """One run of the engine: how it started, when it last answered and was last with the majority (monotonic)."""
 
     def __init__(self, how: Action, now: float) -> None:
-        self.how = how
+        self.how: Action = how
         self.heard_at = self.together_at = now
 
 
