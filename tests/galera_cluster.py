@@ -45,7 +45,7 @@ sites = [{{ name = "paris", city = "Paris", at = [48.9, 2.4] }},
 [traffic]
 default = "emea"
 """
-START_S = 60.0  # a node that needs a whole snapshot takes about 14 s, 10 of them a sleep in MariaDB's script
+START_S = 120.0  # a node that needs a whole snapshot takes about 14 s, 10 of them a sleep in MariaDB's script
 
 
 class Cluster:

@@ -225,3 +225,17 @@ def test_writes_pause_for_four_seconds_at_most_in_ten_losses_of_a_site(cluster: 
         assert writer.rows() <= rows_at(cluster, lost)
     print("\npauses", *(f"{pause:.2f}" for pause in sorted(pauses)))
     assert sorted(pauses)[9] <= PAUSE_S_MAX
+
+
+@pytest.mark.long
+def test_an_agent_that_dies_takes_its_engine_along_and_the_next_one_recovers(cluster: Cluster) -> None:
+    empty_table(cluster)
+    pid = cluster.engine_pid("paris")
+    with Writer(cluster, "frankfurt") as writer:
+        agent = cluster.agents.pop("paris")
+        agent.kill()  # it alone
+        agent.wait(10)
+        cluster.start("paris")
+        cluster.until_redundant()
+    assert cluster.engine_pid("paris") != pid
+    assert writer.rows() <= rows_at(cluster, "paris")

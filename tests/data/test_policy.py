@@ -58,7 +58,7 @@ def witness(**more: object) -> DataReport:
         ("a", [report("a", 9, ALL), report("b", 10, ALL), witness(members=ALL)], "reform", "all 3"),
         ("w", [report("a", 9, ALL), report("b", 10, ALL), witness(members=ALL)], "reform", "all 3"),
         ("a", [report("a", 12, ("ia", "iw")), report("b", 9, ALL), witness(members=("ia", "iw"))], "reform", "all 2"),
-        ("b", [report("a", 12, ("ia", "iw")), report("b", 9, ALL), witness(members=("ia", "iw"))], "wait", "a holds more"),
+        ("b", [report("a", 12, ("ia", "iw")), report("b", 9, ALL), witness(members=("ia", "iw"))], "wait", "a finds together"),
         ("b", [report("b", 9, ALL), witness(members=("ia", "iw"))], "wait", "not known what a holds"),
         ("a", [report("a", 9, ALL), report("b", 9, ALL)], "wait", "others of the last component may come"),
         ("a", [report("a", 9, safe=True)], "wait", "not known what b holds"),
@@ -148,6 +148,7 @@ def test_for_one_set_of_reports_at_most_one_begins(found: dict, waited_s: float,
     decided = {site: decide_start(site, known, site in forced, waited_s) for site in known.heard}
     beginning = [site for site, decision in decided.items() if decision.action == "begin"]
     assert len(beginning) <= 1
+    assert not beginning or all(decision.action != "reform" for decision in decided.values())
     for site in beginning:
         own = known.heard[site]
         assert not any(one.primary for name, one in known.heard.items() if name in NODES and name != site)

@@ -24,7 +24,7 @@ from .options import State, command, find_world, tell
 from .progress import Progress
 from .welcome import welcome
 
-DOWN_S = 20.0
+DOWN_S = 120.0  # data nodes write what they hold, one after the other; without them it takes a few seconds
 
 
 def up(

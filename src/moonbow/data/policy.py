@@ -3,9 +3,9 @@
 Three rules, in this order: where somebody serves, join; where everybody of the last component with a majority is back,
 start plainly, for the engines then find together by themselves; else the node that holds most begins the cluster anew
 and the others join it.
-Laws: for one set of reports at most one node begins a cluster; nobody begins one that holds less than another, or while
-another's position is unknown, except who left an orderly stop as the last, and by the operator's word (`forced`);
-histories are never mixed; a witness never begins.
+Laws: for one set of reports at most one node begins a cluster, and none while others reform; nobody begins one that
+holds less than another, or while another's position is unknown, except who left an orderly stop as the last, and by the
+operator's word (`forced`); histories are never mixed; a witness never begins.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def decide_start(me: str, reports: Reports, forced: bool = False, waited_s: floa
         return Decision("wait", "a witness waits for a node with data that serves")
     if not own.known:
         return Decision("wait", "its own position is not known yet")
+    if finding := next((one.site for one in reports.heard.values() if _all_back(one, reports)), None):
+        return Decision("wait", f"{finding} finds together with those of its last component")
     return _decide_first(own, reports, forced, waited_s)
 
 

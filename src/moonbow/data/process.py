@@ -24,7 +24,7 @@ from .adapters.sql import LocalSql
 from .galera import node_settings, render_accounts
 from .model import NodeStatus, Position
 from .pages import Facts, answer
-from .policy import Decision, Reports, decide_running, decide_start, is_apart
+from .policy import Action, Decision, Reports, decide_running, decide_start, is_apart
 
 LOOK_S = 0.25  # between two looks at a node that does not serve, and at its peers
 CALM_S = 1.0  # at one that serves
@@ -34,6 +34,14 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 5.0  # before an engine that ended is started 
 LOG_S = 5.0
 
 log = logging.getLogger("moonbow.data")
+
+
+class _Run:
+    """One run of the engine: how it started, when it last answered and was last with the majority (monotonic)."""
+
+    def __init__(self, how: Action, now: float) -> None:
+        self.how: Action = how
+        self.heard_at = self.together_at = now
 
 
 class Agent:
@@ -175,29 +183,39 @@ class Agent:
         """Why the engine is gone, and it is gone when this returns."""
         assert self.engine.process is not None
         ended = asyncio.create_task(self.engine.process.wait())
-        how, apart_since, heard_at = self.decision.action, time.monotonic(), time.monotonic()
+        run = _Run(self.decision.action, time.monotonic())
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=CALM_S if self.status.ready else LOOK_S)
-                found, now = await self._look(), time.monotonic()
-                self.status = found or NodeStatus(state=self.status.state)
-                how = "join" if found and found.primary else how  # it has found the others, or made a start
-                heard_at = now if found or not self._accounts else heard_at
-                reports = self.reports()
-                apart_since = apart_since if is_apart(self.name, reports, how) else now
-                if now - heard_at > HANG_S:
-                    await self.engine.kill()
-                    return f"it did not answer for {HANG_S:.0f} s"
-                if again := decide_running(self.name, reports, now - apart_since, how, found is not None):
-                    await self.engine.stop()
-                    self.engine.forget_view()
-                    return again.why
-            if how == "reform":
+                if why := await self._judge(run):
+                    return why
+            if run.how == "reform":
                 self.engine.forget_view()
             return f"it ended with code {ended.result()}"
         finally:
             ended.cancel()
             self.sql.close()
+
+    async def _judge(self, run: _Run) -> str:
+        """Look at the engine, and end it if it must be started again; why, or nothing."""
+        found, now = await self._look(), time.monotonic()
+        self.status = found or NodeStatus(state=self.status.state)
+        reports = self.reports()
+        if found and found.primary:
+            run.how = "join"  # it has found the others, or made a start
+        if found or not self._accounts:
+            run.heard_at = now
+        if not is_apart(self.name, reports, run.how):
+            run.together_at = now
+        if now - run.heard_at > HANG_S:
+            await self.engine.kill()
+            return f"it did not answer for {HANG_S:.0f} s"
+        again = decide_running(self.name, reports, now - run.together_at, run.how, found is not None)
+        if again is None:
+            return ""
+        await self.engine.stop()
+        self.engine.forget_view()
+        return again.why
 
     async def _look(self) -> NodeStatus | None:
         """How the engine is; None if it does not say."""

@@ -18,8 +18,8 @@ from moonbow.world import load_world
 
 from .stage import Stage
 
-READY_S = 90.0
-STOP_S = 15.0
+READY_S = 240.0  # with data nodes, which copy everything once; usually 10 s
+STOP_S = 120.0
 
 
 class _Said(msgspec.Struct, frozen=True):
