@@ -187,7 +187,9 @@ async def _page_ms(store: Store, ident: str) -> float:
     found, author = [], _id("usr", 0)
     head = (await store.read(lambda reads: reads.heads([ident])))[ident]
     for n in range(head, 100):
-        await store.write(transactions.post, Post(author, ident, str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))), BODY))
+        await store.write(
+            transactions.post, Post(author, ident, str(uuid.uuid5(uuid.NAMESPACE_OID, f"{ident} {n}")), BODY)
+        )
     head = max(head, 100)
     for _ in range(PAGES):
         began = time.perf_counter()

@@ -182,26 +182,32 @@ class MariaTx(SqlTx):
         self._streams = dict.fromkeys(streams) | {row[0]: Stream(*row) for row in found}
 
     def _foresee(self, posts: Sequence[Post]) -> None:
-        """Who is gone, which client ids are known, and the memberships, in one question."""
+        """Who is gone, which client ids are known, and the memberships, in one question.
+
+        Pairs are joined as a table in a forced order: `(a, b) IN (…)` of hundreds becomes a scan that compares each row
+        with each pair (0.6 s for 512 of 1,000).
+        """
         authors = {post.author for post in posts}
         keys = {(post.author, post.client_id) for post in posts}
         seats = {(stream.key, post.author) for post in posts if (stream := self._streams[post.room]) is not None}
+        tables = [f"asked(a, c) AS (VALUES {','.join(map(_tuple, keys))})"]
         questions = [
             "SELECT 'gone', person, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM gone"
             f" WHERE person IN {_tuple(authors)}",
-            "SELECT 'post', author, client_id, mark, entry, state, seq, code, early FROM post"
-            f" WHERE (author, client_id) IN ({','.join(map(_tuple, keys))})",
+            "SELECT STRAIGHT_JOIN 'post', author, client_id, mark, entry, state, seq, code, early"
+            " FROM asked JOIN post FORCE INDEX (author) ON author = asked.a AND client_id = asked.c",
         ]
         if seats:
+            tables.append(f"seats(s, p) AS (VALUES {','.join(map(_tuple, seats))})")
             questions.append(
-                "SELECT 'span', person, NULL, NULL, NULL, NULL, stream, joined, `left` FROM span"
-                f" WHERE (stream, person) IN ({','.join(map(_tuple, seats))})"
+                "SELECT STRAIGHT_JOIN 'span', person, NULL, NULL, NULL, NULL, stream, joined, `left`"
+                " FROM seats JOIN span FORCE INDEX (PRIMARY) ON stream = seats.s AND person = seats.p"
             )
         self._gone = dict.fromkeys(authors, False)
         self._known = dict.fromkeys(keys)
         self._spans = {seat: [] for seat in seats}
         for what, person, client_id, mark, entry, state, number, code, last in self._link.run(
-            " UNION ALL ".join(questions)
+            f"WITH {', '.join(tables)} {' UNION ALL '.join(questions)}"
         )[0]:
             if what == "gone":
                 self._gone[person] = True
