@@ -15,13 +15,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galera_cluster import SITES, Cluster
 from moonbow.base.errors import Refused
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer as Posted
 from moonbow.timeline.model import Applied, Notice, PlaceEntry, Result
 from moonbow.timeline.ports import Reads, Store, Tx
 from timeline_model import Answer, Model
-from timeline_stores import HOME, SqliteAdapter, all_rows, new_post, person, quick_folder, room, texts
+from timeline_stores import (
+    HOME,
+    Adapter,
+    MariaAdapter,
+    SqliteAdapter,
+    all_rows,
+    new_post,
+    person,
+    quick_folder,
+    room,
+    texts,
+)
 
 FAR = person(9, "apac")
 LOCAL = [person(n) for n in range(1, 4)]
@@ -48,11 +60,11 @@ steps = st.tuples(
 class Machine:
     """A store opened by two processes, its model, and power cuts: from then on only what the disk held counts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, adapter: Adapter, folder: Path) -> None:
         self.folder, self.cuts = folder, 0
         self.model = Model()
         self.model.far = FAR
-        self.adapter = SqliteAdapter(folder)
+        self.adapter = adapter
         self.stores: list[Store] = []
 
     def open(self) -> None:
@@ -64,6 +76,7 @@ class Machine:
 
     def image(self) -> SqliteAdapter:
         """The disk as it is now, in a folder of its own."""
+        assert isinstance(self.adapter, SqliteAdapter), "only a file can be copied as it is"
         self.cuts += 1
         beside = self.folder / f"cut{self.cuts}"
         beside.mkdir()
@@ -209,13 +222,13 @@ def _result(answer: Answer) -> Answer:
     return (answer[0], None, answer[1])
 
 
-def run(story: list[tuple[list[tuple[Any, ...]], int, str]]) -> None:
+def run(story: list[tuple[list[tuple[Any, ...]], int, str]], other: Adapter | None = None) -> None:
     async def go(folder: Path) -> None:
-        machine = Machine(folder)
+        machine = Machine(other or SqliteAdapter(folder), folder)
         try:
             await machine.begin()
             for asked, through, cut in story:
-                await machine.step(asked, through, cut)
+                await machine.step(asked, through, "" if other else cut)
         finally:
             machine.close()
 
@@ -227,6 +240,22 @@ def run(story: list[tuple[list[tuple[Any, ...]], int, str]]) -> None:
 @given(st.lists(steps, min_size=3, max_size=12))
 def test_store_and_model_agree(story: list[tuple[list[tuple[Any, ...]], int, str]]) -> None:
     run(story)
+
+
+@pytest.mark.slow
+@settings(max_examples=8, deadline=None)
+@given(story=st.lists(steps, min_size=3, max_size=8))
+def test_mariadb_and_model_agree(galera_node: Cluster, story: list[tuple[list[tuple[Any, ...]], int, str]]) -> None:
+    run(story, MariaAdapter(galera_node.state, SITES[0]))
+
+
+@pytest.mark.long
+@settings(max_examples=150, deadline=None)
+@given(story=st.lists(steps, max_size=20))
+def test_mariadb_and_model_agree_for_long(
+    galera_node: Cluster, story: list[tuple[list[tuple[Any, ...]], int, str]]
+) -> None:
+    run(story, MariaAdapter(galera_node.state, SITES[0]))
 
 
 @pytest.mark.long
