@@ -17,10 +17,12 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import msgspec
 
+from bench.meter import cpu_s
 from bench.seaweed import BUCKET, S3, S3_TLS, Weed, weed
 from moonbow.base.limits import FILE_PART_BYTES
 from moonbow.drills.private import private_world
@@ -32,7 +34,16 @@ ROOT = Path(__file__).parents[1]
 SLOT = 9
 MIB = 1_048_576
 Work = Callable[[], Awaitable[None]]
-Figures = dict[str, tuple[list[float], list[float]]]
+
+
+class Cost(NamedTuple):
+    """What a direction of one round gave and took."""
+
+    rate: float
+    ms: float
+
+
+Figures = dict[str, tuple[list[Cost], list[Cost]]]
 
 
 class Moonbow:
@@ -88,23 +99,27 @@ class Seaweed:
         return
 
 
-async def timed(work: Work) -> float:
-    began = time.perf_counter()
+async def measured(work: Work, pids: list[int], mib: int) -> Cost:
+    """MiB a second, and milliseconds of the server's processor for each."""
+    before, began = sum(map(cpu_s, pids)), time.perf_counter()
     await work()
-    return time.perf_counter() - began
+    wall = time.perf_counter() - began
+    return Cost(mib / wall, 1000 * (sum(map(cpu_s, pids)) - before) / mib)
 
 
 async def compare(stage: Stage, server: Weed, content: bytes, rounds: int) -> Figures:
-    """MiB/s of each way, in and out, one figure a round."""
+    """What each way gave, in and out, one figure a round."""
     demo = msgspec.json.decode((stage.state / "world" / "demo.json").read_bytes())
     person = next(p for p in demo["companies"][0]["people"] if p["region"] == "emea")
     doors = stage.doors_from("paris")
     found: Figures = {}
+    assert server.process is not None
+    own = [process.pid for process in await stage.processes() if process.pid is not None]
     client = await Client.sign_in(
         doors, person["login"], person["password"], ca=stage.ca, domain=stage.world.domain
     )  # fmt: skip
     async with client:
-        ways = {
+        ways: dict[str, Moonbow | Seaweed] = {
             "Moonbow, door and gateway": Moonbow(client, content),
             "SeaweedFS, one object, TLS": Seaweed(server, content, len(content), client.rest),
             "SeaweedFS, objects of 1 MiB, TLS": Seaweed(server, content, FILE_PART_BYTES, client.rest),
@@ -113,21 +128,30 @@ async def compare(stage: Stage, server: Weed, content: bytes, rounds: int) -> Fi
         }
         for _ in range(rounds):
             for name, way in ways.items():
+                pids = own if name.startswith("Moonbow") else [server.process.pid]
                 into, out = found.setdefault(name, ([], []))
-                into.append(len(content) / MIB / await timed(way.put))
-                out.append(len(content) / MIB / await timed(way.get))
+                into.append(await measured(way.put, pids, len(content) // MIB))
+                out.append(await measured(way.get, pids, len(content) // MIB))
                 await way.clear()
     return found
 
 
 def show(found: Figures, mib: int) -> None:
     """A table of medians, with the ratio to SeaweedFS's best over TLS."""
-    middles = {name: (statistics.median(into), statistics.median(out)) for name, (into, out) in found.items()}
-    best = [max(row[no] for name, row in middles.items() if name.endswith("TLS")) for no in (0, 1)]
+    middles = {name: [_middle(costs) for costs in ways] for name, ways in found.items()}
+    best = [max(row[no].rate for name, row in middles.items() if name.endswith("TLS")) for no in (0, 1)]
     print(f"{mib} MiB, median of {len(next(iter(found.values()))[0])} rounds, load average {os.getloadavg()[0]:.1f}")
-    print(f"{'':34}{'upload MiB/s':>14}{'of TLS':>9}{'download MiB/s':>16}{'of TLS':>9}")
-    for name, (into, out) in middles.items():
-        print(f"{name:34}{into:14.1f}{into / best[0]:9.0%}{out:16.1f}{out / best[1]:9.0%}")
+    titles = "".join(f"{way + ' MiB/s':>16}{'of TLS':>8}{'CPU ms/MiB':>12}" for way in ("upload", "download"))
+    print(f"{'':34}{titles}")
+    for name, row in middles.items():
+        figures = "".join(
+            f"{cost.rate:16.1f}{cost.rate / top:8.0%}{cost.ms:12.1f}" for cost, top in zip(row, best, strict=True)
+        )
+        print(f"{name:34}{figures}")
+
+
+def _middle(costs: list[Cost]) -> Cost:
+    return Cost(statistics.median(cost.rate for cost in costs), statistics.median(cost.ms for cost in costs))
 
 
 async def main(mib: int, rounds: int) -> None:

@@ -215,3 +215,52 @@ def test_what_is_not_ones_own_is_not_there(ada: Somebody, ben: Somebody, yui: So
 def holds(folder: Path, needle: bytes) -> bool:
     """Whether any file below a folder holds these bytes."""
     return any(needle in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_requests_that_lie_or_are_too_much(ada: Somebody) -> None:
+    content = os.urandom(PART + 1)
+    file = ada.announce("lies.bin", len(content))["id"]
+
+    def put(body: bytes, said: str) -> tuple[int, str]:
+        answer = ada.ask("PUT", f"/v1/files/{file}/content", content=body, headers={"Content-Range": said})
+        return answer.status_code, answer.json()["code"]
+
+    whole = len(content)
+    assert put(content[:10], f"bytes 0-19/{whole}") == (400, "content_range_malformed")
+    assert put(b"", f"bytes 0-0/{whole}") == (400, "content_range_malformed")
+    assert put(content[:10], f"bytes 0-9/{whole + 1}") == (400, "content_range_malformed")
+    assert put(content[:10], "bytes 0-9/10, 0-9/10") == (400, "content_range_malformed")
+    assert put(content[:10], f"bytes 10-19/{whole}") == (409, "part_out_of_order")
+    assert put(content, f"bytes 0-{whole - 1}/{whole}")[0] == 413, "a part has an end"
+    assert ada.ask("PUT", f"/v1/files/{file}/content", content=b"x").status_code == 400, "without a place"
+    assert ada.ask("GET", f"/v1/files/{file}").json()["received"] == 0
+    assert ada.ask("POST", "/v1/files", content=b"x" * 70_000).status_code == 413, "only parts may be that large"
+    for name in ("../../etc/passwd", "a\\b", "a\nb", ".."):
+        answer = ada.ask("POST", "/v1/files", json={"name": name, "size": 1})
+        assert (answer.status_code, answer.json()["code"]) == (400, "name_malformed")
+    big = ada.ask("POST", "/v1/files", json={"name": "big", "size": 2**40})
+    assert (big.status_code, big.json()["code"]) == (413, "file_too_large")
+    for ident in (
+        "fil_emea_01k00000000000000000000000",
+        "fil_apac_01k00000000000000000000000",
+        "fil_mars_01k00000000000000000000000",
+    ):
+        assert ada.read(ident).status_code == 404
+    post = {"client_id": str(uuid.uuid4()), "text": "", "files": []}
+    assert ada.ask("POST", f"/v1/rooms/{ada.room()}/entries", json=post).status_code == 400
+    assert ada.ask("DELETE", f"/v1/files/{file}").status_code == 204
+
+
+def test_a_reader_who_leaves_disturbs_nobody(world: Scene, ada: Somebody) -> None:
+    content = os.urandom(8 * PART)
+    file = ada.upload("long.bin", content)
+    for _ in range(5):
+        with (
+            world.rest("paris", ada.token) as client,
+            client.stream("GET", f"/v1/files/{file['id']}/content") as answer,
+        ):
+            assert next(answer.iter_raw(1000)) == content[:1000]
+    assert ada.read(file["id"]).content == content
+    log = (world.state / "sites" / "paris" / "logs" / "gateway0.jsonl").read_text()
+    assert '"level":"error"' not in log
+    assert '"level":"critical"' not in log

@@ -298,7 +298,10 @@ def test_a_file_goes_on_over_the_loss_of_its_site_and_reaches_another_region(tow
             await losing[0]
             assert (file.name, file.state, done[-1]) == ("far.bin", "ready", len(content))
             assert done == sorted(done)
-            await ada.send(room.id, "", files=[file])
+            first, second = await asyncio.gather(
+                ada.send(room.id, "", files=[file]), ada.send(room.id, "said after it")
+            )
+            assert (first.seq or 0) < (second.seq or 0), "what is said behind a file stays behind it"
             row = await until(
                 kenji, Row, lambda row: row.stream == room.id and row.kind == "entry" and row.target is None
             )

@@ -15,7 +15,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from moonbow.base.errors import MoonbowError, Refused
+from moonbow.base.errors import ConfigError, MoonbowError, Refused
 from moonbow.timeline.ports import Store
 from moonbow.vault.plain import Plain
 from moonbow.vault.ports import Sealer
@@ -40,7 +40,9 @@ SCAN_S = 0.9 * LOOK_S
 
 
 def open_objects(world: World, state: Path, region: str) -> Objects:
-    """Where a region's objects rest, as its world file says."""
+    """Where a region's objects rest, as its world file says; `ConfigError` for an engine that nobody runs yet."""
+    if world.regions[region].data.objects != "directory":
+        raise ConfigError(f"regions.{region}.data.objects: this release starts no SeaweedFS")
     return ObjectsDirectory(state / "regions" / region / "objects")
 
 

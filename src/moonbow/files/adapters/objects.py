@@ -22,7 +22,7 @@ from ..ports import Missing
 LOCAL_S = 10.0  # for a disk to answer
 RETRY_S = 30.0  # for S3: what SeaweedFS needs to choose another leading master, and then some
 TRY_S = 10.0  # one attempt at S3
-ATTEMPTS_MAX = 40
+ATTEMPTS_MAX = 1_000  # time ends them first
 DELETES = 8  # at one time
 
 
