@@ -43,15 +43,15 @@ class OnGalera:
 
 
 def emptied(cluster: Cluster, *sites: str) -> SqlWay:
-    """The way to the nodes of `sites`, whose tables have no rows any more."""
-    way = cluster.way(sites[0])
+    """The way to the nodes of `sites`, whose directory has no rows any more."""
+    names = {"made_for", *(table.name for metadata in DIRECTORY_TABLES for table in metadata.tables.values())}
     with cluster.connect(sites[0], autocommit=False) as db, db.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")
-        for (table,) in cursor.fetchall():
-            if table != "layout":
-                cursor.execute(f"DELETE FROM `{table}`")
+        for table in names.intersection(name for (name,) in cursor.fetchall()):
+            cursor.execute(f"DELETE FROM `{table}`")
         db.commit()
+    way = cluster.way(sites[0])
     return way._replace(hosts=way.hosts[: len(sites)])
 
 

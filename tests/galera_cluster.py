@@ -1,7 +1,7 @@
 """A real MariaDB Galera region for tests: two sites and a witness, or only the first site's node, quick to start.
 
 Fixtures (in every test by tests/conftest.py): `galera_cluster`, complete; `galera_node`, one node that serves alone.
-Both are of the session, in slots of their own; a test that breaks the cluster makes one for itself with `running`.
+Both are of the session, in slots of their own; a test that breaks the cluster heals it (`Cluster.heal`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -82,6 +81,12 @@ class Cluster:
             agent.terminate()
             agent.wait(40)
 
+    def heal(self) -> None:
+        """Start what a test left dead, and wait until the cluster is complete."""
+        dead = [site for site in (*SITES, WITNESS) if site not in self.agents or self.agents[site].poll() is not None]
+        self.start(*dead)
+        self.until_redundant()
+
     def close(self) -> None:
         """Leave nothing running."""
         self.kill(*self.agents)
@@ -126,12 +131,12 @@ class Cluster:
     def connect(self, site: str, **more: Any) -> Connection[Any]:
         """A connection to the node of one site, as processes of the region make them."""
         way = self.way(site)
-        keys = {"ssl_ca": str(way.ca), "ssl_cert": str(way.cert), "ssl_key": str(way.key)}
-        given: dict[str, Any] = {"autocommit": True, "connect_timeout": 1, "read_timeout": 10, "write_timeout": 10}
-        return pymysql.connect(
-            host=way.hosts[0], port=way.port, user=way.user, database=way.database, ssl_verify_identity=True,
-            **keys, **{**given, **more},
-        )  # fmt: skip
+        given: dict[str, Any] = {
+            "ssl_ca": str(way.ca), "ssl_cert": str(way.cert), "ssl_key": str(way.key), "ssl_verify_identity": True,
+            "autocommit": True, "connect_timeout": 1, "read_timeout": 10, "write_timeout": 10,
+        }  # fmt: skip
+        given |= {"host": way.hosts[0], "port": way.port, "user": way.user, "database": way.database, **more}
+        return pymysql.connect(**given)
 
     def logs(self) -> str:
         """The ends of all logs, for a test that failed."""
@@ -158,19 +163,19 @@ def running(state: Path, slot: int = BREAK_SLOT, *sites: str) -> Iterator[Cluste
 
 
 @pytest.fixture(scope="session")
-def galera_cluster() -> Iterator[Cluster]:
-    """A complete cluster; leave its sites running."""
+def galera_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A complete cluster; leave it so."""
     _skip_without_engines()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), CLUSTER_SLOT) as cluster:
+    with running(tmp_path_factory.mktemp("cluster"), CLUSTER_SLOT) as cluster:
         cluster.until_redundant()
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def galera_node() -> Iterator[Cluster]:
+def galera_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The node of `paris`, serving alone."""
     _skip_without_engines()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), NODE_SLOT, SITES[0]) as cluster:
+    with running(tmp_path_factory.mktemp("node"), NODE_SLOT, SITES[0]) as cluster:
         cluster.until_ready(SITES[0])
         yield cluster
 

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from moonbow.launch.pki import LEAF_DAYS, RENEW_DAYS, Leaf, _Authority, ensure_pki, mesh_leaves
-from moonbow.world import World, link_address, parse_world, site_address
+from moonbow.world import World, data_authority_name, link_address, parse_world, site_address
 
 WORLD = parse_world(Path("worlds/laptop.toml").read_text())
 
@@ -93,6 +93,22 @@ def test_a_mesh_certificate_names_its_site_once(pki: Path) -> None:
     assert uris == ["spiffe://moonbow/region/apac/site/tokyo"]
     hosts = names.get_values_for_type(x509.DNSName)
     assert [host for host in hosts if not host.startswith("node.")] == ["tokyo.apac.bus.moonbow"]
+
+
+def test_data_nodes_are_signed_for_by_their_own_region_only(tmp_path: Path) -> None:
+    world = parse_world(Path("worlds/laptop-engines.toml").read_text())
+    folder = ensure_pki(world, tmp_path)
+    for name, region in (("paris", "emea"), ("zurich", "emea"), ("tokyo", "apac")):
+        for authority in ("emea", "apac"):
+            client = ssl.create_default_context(cafile=str(folder / f"data-ca-{authority}.crt"))
+            if authority == region:
+                _shake(_server(folder, f"data-{name}"), client, site_address(world, world.site(name)))
+            else:
+                with pytest.raises(ssl.SSLCertVerificationError):
+                    _shake(_server(folder, f"data-{name}"), client, site_address(world, world.site(name)))
+    assert not (folder / "data-capetown.crt").exists()
+    issuer = _load(folder, "sql-emea").issuer.rfc4514_string()
+    assert issuer == f"CN={data_authority_name(world, 'emea')}"
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from moonbow.launch.policy import (
     note_probe,
     plan_processes,
     probe_interval_s,
+    stop_turns,
+    turn_of,
 )
 from moonbow.world import Ports, World, link_address, load_world
 from moonbow.world.model import Dns
@@ -56,6 +58,31 @@ def test_no_two_processes_of_a_world_share_an_address_or_a_log(world: World) -> 
     assert len(set(listeners)) == len(listeners)
     assert len({spec.log for spec in specs}) == len({spec.key for spec in specs}) == len(specs)
     assert {key for spec in specs for key in spec.after} <= {spec.key for spec in specs}
+
+
+def test_a_region_on_galera_has_a_data_agent_at_every_voter() -> None:
+    world = next(found for found in WORLDS if found.name == "laptopengines")
+    specs = {spec.key: spec for spec in plan_processes(world, Path("s"), ENGINES)}
+    assert [key for key in specs if key.endswith("/data")] == [
+        f"{site}/data" for site in ("paris", "frankfurt", "zurich", "singapore", "tokyo", "seoul")
+    ]
+    assert [key for key in specs if key.startswith("zurich/")] == ["zurich/data"]
+    assert {listener.port for listener in specs["zurich/data"].listens} == {
+        Ports.DATA, Ports.DATA_PEERS, Ports.SQL_CLUSTER
+    }  # fmt: skip
+    assert "paris/data" in specs["paris/gateway0"].after
+    starting: State = "starting"
+    assert not may_start(specs["paris/gateway0"], {**dict.fromkeys(specs, "ready"), "paris/data": starting})
+
+
+def test_data_nodes_are_stopped_last_and_one_after_the_other() -> None:
+    world = next(found for found in WORLDS if found.name == "laptopengines")
+    specs = plan_processes(world, Path("s"), ENGINES)
+    turns = [{spec.key for spec in specs if turn_of(spec) == turn} for turn in stop_turns(specs)]
+    assert {key for key in turns[0]} == {f"{site}/gateway0" for site in ("paris", "frankfurt", "singapore", "tokyo")}
+    assert turns[2:] == [
+        {"zurich/data", "seoul/data"}, {"frankfurt/data", "tokyo/data"}, {"paris/data", "singapore/data"}
+    ]  # fmt: skip
 
 
 def test_a_link_joins_only_those_who_may_talk() -> None:
@@ -118,6 +145,14 @@ def test_a_process_that_never_gets_ready_is_replaced_after_its_time() -> None:
     record = note_probe(Record(10.0), "alive", 11.0)
     assert not judge(record, 10.0 + START_S).replace
     assert judge(record, 10.1 + START_S).replace
+
+
+def test_a_patient_judge_waits_for_who_answers_and_for_nobody_else() -> None:
+    record = note_probe(Record(10.0), "alive", 10.0 + START_S)
+    assert not judge(record, 10.1 + START_S, patient=True).replace
+    assert judge(record, 10.1 + START_S).replace
+    assert judge(record, 10.1 + 2 * START_S, patient=True).replace
+    assert judge(Record(10.0), 10.1 + START_S, patient=True).replace
 
 
 @given(st.lists(st.sampled_from(["ready", "alive", "silent"]), max_size=40))

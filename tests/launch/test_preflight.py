@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from moonbow.base import programs
 from moonbow.base.errors import ConfigError
 from moonbow.director.orders import Order, Orders
 from moonbow.launch import preflight, watches
@@ -90,6 +91,18 @@ def test_missing_libraries_are_named_together(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError) as caught:
         find_engines()
     assert [problem.split("'")[1] for problem in caught.value.problems] == ["no_such_library", "nor_this_one"]
+
+
+def test_a_missing_engine_is_named_with_what_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = msgspec.structs.replace(load_world(Path("worlds/laptop-engines.toml")), slot=11)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "PROGRAM_FOLDERS", ())
+    (problem,) = check_machine(world, tmp_path, ())
+    assert problem == (
+        'regions.emea.data: sql = "galera": mariadbd is not installed; on Debian: apt-get install'
+        " --no-install-recommends mariadb-server galera-4 galera-arbitrator-4 mariadb-backup socat"
+    )
+    assert check_machine(WORLD, tmp_path, ()) == ()
 
 
 def test_too_few_file_watchers_are_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

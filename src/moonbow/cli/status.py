@@ -87,7 +87,7 @@ def read_status(state: Path) -> Status:
 
 def draw_status(world: World, found: Status) -> RenderableType:
     """Tables of the sites and of what needs attention."""
-    memory: Memory = {process.pid: memory_bytes(process.pid) for process in found.processes if process.pid}
+    memory: Memory = {process.pid: with_engine_bytes(process.pid) for process in found.processes if process.pid}
     launcher = memory_bytes(found.pid)
     parts: list[RenderableType] = [_sites(world, found, memory), _outside(found, memory, launcher)]
     for place in world.places:
@@ -153,6 +153,15 @@ def _outside(found: Status, memory: Memory, launcher: int) -> Table:
             row = (process.name, f"[{style}]{mark}[/] {process.state}", _mib(memory.get(process.pid, 0)))
             table.add_row(*row, str(process.restarts or ""))
     return table
+
+
+def with_engine_bytes(pid: int) -> int:
+    """The memory of a process and of the engine that it tends, if it does."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return memory_bytes(pid) + sum(memory_bytes(int(child)) for child in children)
 
 
 def memory_bytes(pid: int) -> int:

@@ -58,7 +58,13 @@ def parse_view(text: str) -> View:
     me, view, members = _ME.search(text), _VIEW.search(text), _MEMBER.findall(text)
     if not (me and view and members and "#vwend" in text):
         return View()
-    return View(me.group(1), f"{view.group(1)}:{view.group(2)}", tuple(sorted(set(members))))
+    return View(_who(me.group(1)), f"{view.group(1)}:{view.group(2)}", tuple(sorted({_who(one) for one in members})))
+
+
+def _who(uuid: str) -> str:
+    """A member whatever incarnation: the fourth group counts those that started with a saved view."""
+    time, mid, version, _, node = uuid.split("-")
+    return f"{time}-{mid}-{version}-{node}"
 
 
 def is_safe(grastate: str) -> bool:

@@ -27,8 +27,10 @@ class Facts(NamedTuple):
 
     @property
     def redundant(self) -> bool:
-        """Whether the loss of any one site now would lose nothing and stop nothing."""
-        return self.status.ready and self.status.size == self.expected
+        """Whether the loss of any one site now would lose nothing and stop nothing: who receives a snapshot is a member
+        already, so everybody must have said to be ready."""
+        complete = self.status.size == self.expected == 1 + len(self.heard)
+        return complete and self.status.ready and all(report.ready for report in self.heard)
 
 
 class DataStatus(msgspec.Struct, frozen=True):

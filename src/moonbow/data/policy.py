@@ -15,7 +15,9 @@ from typing import Literal, NamedTuple
 
 from moonbow.wire.data import DataReport
 
-REFORM_S = 25.0  # for those of the last component to find together
+GATHER_S = 3.0  # for everybody to report, so that the last component can find together as it was
+REFORM_S = 25.0  # for a node to find to the others by itself
+LEFT_OUT_S = 6.0  # the same, for one that holds nothing or came with a saved view: a stale one keeps it out for ever
 ALONE_S = 20.0  # before who left last begins without having heard the others
 
 Action = Literal["join", "reform", "begin", "wait"]
@@ -29,10 +31,16 @@ class Decision(NamedTuple):
 
 
 class Reports(NamedTuple):
-    """What is known of a region: the sites whose nodes hold data, in file order, and every voter's last report."""
+    """What is known of a region: the sites whose nodes hold data, in file order, those that only vote, last reports."""
 
     nodes: tuple[str, ...]
+    witnesses: tuple[str, ...]
     heard: Mapping[str, DataReport]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody has reported."""
+        return all(site in self.heard for site in (*self.nodes, *self.witnesses))
 
     def of_nodes(self) -> tuple[DataReport, ...]:
         """The reports of nodes with data whose position is known."""
@@ -67,11 +75,13 @@ def _decide_first(own: DataReport, reports: Reports, forced: bool, waited_s: flo
         return Decision("begin", "the operator says so")
     if len({report.history for report in known if report.history}) > 1:
         return Decision("wait", "the nodes hold different histories: only the operator can say which one is right")
-    if not unknown:
-        return Decision("begin", f"nobody holds more than its {own.seqno} changes")
-    if own.safe and waited_s >= ALONE_S:
-        return Decision("begin", "it left an orderly stop as the last")
-    return Decision("wait", f"it is not known what {' and '.join(unknown)} holds")
+    if unknown:
+        if own.safe and waited_s >= ALONE_S:
+            return Decision("begin", "it left an orderly stop as the last")
+        return Decision("wait", f"it is not known what {' and '.join(unknown)} holds")
+    if own.view and waited_s < GATHER_S and not reports.complete:
+        return Decision("wait", "others of the last component may come")
+    return Decision("begin", f"nobody holds more than its {own.seqno} changes")
 
 
 def _rank(report: DataReport, reports: Reports) -> tuple[bool, int, bool, int]:
@@ -79,19 +89,35 @@ def _rank(report: DataReport, reports: Reports) -> tuple[bool, int, bool, int]:
     return bool(report.history), report.seqno, report.safe, -reports.nodes.index(report.site)
 
 
-def decide_running(me: str, reports: Reports, apart_s: float) -> Decision | None:
-    """Whether to restart a node that runs, but has been without majority for `apart_s`; None to let it be.
+def is_apart(me: str, reports: Reports, how: Action) -> bool:
+    """Whether a running node is not with the majority.  `how` it started: "join" once it has been with it.
+
+    Who receives data is with the majority, and who is still making a start waits for nobody.
+    """
+    own, serving = reports.heard[me], _serving(me, reports)
+    if serving is not None:
+        return own.me not in reports.heard[serving].members
+    return not own.primary and how != "begin"
+
+
+def decide_running(me: str, reports: Reports, apart_s: float, how: Action, answers: bool) -> Decision | None:
+    """Whether to restart a node that runs, but has been apart (`is_apart`) for `apart_s`; None to let it be.
 
     A restart is for what the engine does not mend by itself: a majority that formed without it, or that cannot form.
+    A node that does not answer (`answers`) has not found anybody since its start, so it has nothing to stay for.
     """
+    own, witness = reports.heard[me], me not in reports.nodes
+    patience_s = LEFT_OUT_S if witness or how == "reform" else REFORM_S
+    if serving := _serving(me, reports):
+        why = f"{serving} serves, and it did not find there in {patience_s:.0f} s"
+        return Decision("join", why) if apart_s >= patience_s else None
     if apart_s < REFORM_S:
         return None
-    if serving := _serving(me, reports):
-        return Decision("join", f"{serving} serves, and it did not find there in {REFORM_S:.0f} s")
-    own = reports.heard[me]
-    if me not in reports.nodes or not own.known:
+    if how == "reform" or not answers:
+        return Decision("wait", f"it found nobody in {REFORM_S:.0f} s")
+    if witness or not own.known:
         return None
-    first = _decide_first(own, reports, forced=False, waited_s=0.0)
+    first = _decide_first(own, reports, forced=False, waited_s=apart_s)
     return first._replace(why=f"no majority for {REFORM_S:.0f} s, and {first.why}") if first.action == "begin" else None
 
 

@@ -22,9 +22,9 @@ from .adapters.engine import Engine, Node, Witness
 from .adapters.peers import Peer, peer_context
 from .adapters.sql import LocalSql
 from .galera import node_settings, render_accounts
-from .model import NodeStatus, Position, View
+from .model import NodeStatus, Position
 from .pages import Facts, answer
-from .policy import Decision, Reports, decide_running, decide_start
+from .policy import Decision, Reports, decide_running, decide_start, is_apart
 
 LOOK_S = 0.25  # between two looks at a node that does not serve, and at its peers
 CALM_S = 1.0  # at one that serves
@@ -50,7 +50,7 @@ class Agent:
         client = peer_context(ssl.PROTOCOL_TLS_CLIENT, state / "pki", ref)
         self.peers = [Peer(world, voter, client) for voter in voters if voter.site.name != self.name]
         self.nodes = tuple(voter.site.name for voter in voters if voter.site.kind == "primary")
-        self.expected = len(voters)
+        self.witnesses = tuple(voter.site.name for voter in voters if voter.site.kind == "witness")
         self.position: Position | None = None
         self.status = NodeStatus()
         self.decision = Decision("wait", "it has just been started")
@@ -88,6 +88,7 @@ class Agent:
             site=self.name,
             running=running,
             primary=self.status.primary,
+            ready=self.status.ready,
             known=position is not None,
             history=held.history,
             seqno=held.seqno,
@@ -102,15 +103,21 @@ class Agent:
         """What is known of the region now."""
         now = time.monotonic()
         fresh = {site: report for site, (at, report) in self._heard.items() if now - at < STALE_S}
-        return Reports(self.nodes, {**fresh, self.name: self.report()})
+        return Reports(self.nodes, self.witnesses, {**fresh, self.name: self.report()})
 
     def facts(self) -> Facts:
         """What the pages are made of."""
         heard = self.reports().heard
-        others = tuple(report for site, report in heard.items() if site != self.name)
-        doing, why = self.decision
         return Facts(
-            self.region, self.witness, heard[self.name], self.status, self.expected, doing, why, self.starts, others
+            region=self.region,
+            witness=self.witness,
+            report=heard[self.name],
+            status=self.status,
+            expected=len(self.nodes + self.witnesses),
+            doing=self.decision.action,
+            why=self.decision.why,
+            starts=self.starts,
+            heard=tuple(report for site, report in heard.items() if site != self.name),
         )
 
     def _publish(self, path: str, _: dict[str, str]) -> Page:
@@ -168,23 +175,25 @@ class Agent:
         """Why the engine is gone, and it is gone when this returns."""
         assert self.engine.process is not None
         ended = asyncio.create_task(self.engine.process.wait())
-        apart_since = heard_at = time.monotonic()
+        how, apart_since, heard_at = self.decision.action, time.monotonic(), time.monotonic()
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=CALM_S if self.status.ready else LOOK_S)
-                found = await self._look()
-                now = time.monotonic()
+                found, now = await self._look(), time.monotonic()
                 self.status = found or NodeStatus(state=self.status.state)
+                how = "join" if found and found.primary else how  # it has found the others, or made a start
                 heard_at = now if found or not self._accounts else heard_at
-                if found is None or found.primary:
-                    apart_since = now
+                reports = self.reports()
+                apart_since = apart_since if is_apart(self.name, reports, how) else now
                 if now - heard_at > HANG_S:
                     await self.engine.kill()
                     return f"it did not answer for {HANG_S:.0f} s"
-                if again := decide_running(self.name, self.reports(), now - apart_since):
+                if again := decide_running(self.name, reports, now - apart_since, how, found is not None):
                     await self.engine.stop()
                     self.engine.forget_view()
                     return again.why
+            if how == "reform":
+                self.engine.forget_view()
             return f"it ended with code {ended.result()}"
         finally:
             ended.cancel()
@@ -207,7 +216,7 @@ class Agent:
 
     def _as_seen_by_nodes(self) -> NodeStatus:
         """An arbitrator answers no questions: it is where the nodes that serve say it is."""
-        view: View = self.engine.view()
+        view = self.engine.view()
         heard = self.reports().heard
         for report in (heard[site] for site in self.nodes if site in heard):
             if report.primary and view.me and view.me in report.members:

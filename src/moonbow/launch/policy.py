@@ -7,7 +7,7 @@ it is gone (that is the supervisor's part), so there are never two writers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from moonbow.balancer.listeners import metrics_address
 from moonbow.balancer.model import Door
 from moonbow.bus.policy import SERVERS, Server
+from moonbow.data.policy import stop_turn
 from moonbow.director.knot import knot_argv
 from moonbow.world import Ports, SiteRef, World, door_address, site_address
 
@@ -25,12 +26,13 @@ DOUBT_INTERVAL_S = 0.25  # of one that is not, or missed its last probe
 START_INTERVAL_S = 0.03  # of one that has not been ready yet
 PROBE_S = 1.0  # to answer one probe
 MISSED_MAX = 3  # probes in a row before a process counts as hung
-START_S = 60.0  # to become ready for the first time
+START_S = 60.0  # to become ready for the first time; who keeps data may take longer, as long as it answers
 LATE_S = 0.5  # a probe that ended this long after its time was up says more about the prober
 SILENT_RATIO_MAX = 0.5  # of all processes: when more are silent, the machine is short of time, not its processes
 GOOD_CONDUCT_S = 30.0  # without failure, after which earlier failures are forgotten
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 10.0
 TERM_S = 3.0  # between SIGTERM and SIGKILL
+DATA_TERM_S = 30.0  # the same, for who has pages to write
 OUTSIDE = ""  # the "site" of processes that belong to none
 
 Health = Literal["ready", "alive", "silent"]  # does its work; answers but cannot work now; does not answer
@@ -66,6 +68,9 @@ class Spec:
     after: tuple[str, ...] = ()
     listens: tuple[Listener, ...] = ()
     serves_people: bool = False  # holds people's connections: is asked to drain, and stops first
+    keeps_data: bool = False  # others' data: is ready before the seed, and may take its time for that
+    stop_turn: int = 0  # the higher, the later it is stopped
+    term_s: float = TERM_S
     env: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -87,6 +92,8 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
     """Every process of `world` on this machine: those outside the sites first, then site by site in file order."""
     specs = [_internet(world, state, engines)]
     for ref in world.sites():
+        if ref.site.kind != "edge" and world.regions[ref.region].data.sql == "galera":
+            specs.append(_data(world, ref, state, engines))
         if ref.site.kind == "primary":
             specs += (_bus(world, ref, state, engines, server) for server in SERVERS)
         if ref.site.kind != "witness":
@@ -101,6 +108,25 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
 
 def _module(engines: Engines, module: str, state: Path, *more: str) -> tuple[str, ...]:
     return (engines.python, "-P", "-m", module, "--state", str(state), *more)
+
+
+def _data(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
+    host, site = site_address(world, ref), ref.site.name
+    nodes = tuple(primary.site.name for primary in world.primaries(ref.region))
+    ports = [Ports.DATA, Ports.DATA_PEERS, Ports.SQL_CLUSTER]
+    if ref.site.kind == "primary":
+        ports += (Ports.SQL, Ports.SQL_INCREMENT, Ports.SQL_SNAPSHOT)
+    return Spec(
+        site,
+        "data",
+        _module(engines, "moonbow.data", state, "--site", site),
+        Probe("http", host, Ports.DATA, "/healthz"),
+        state / "sites" / site / "logs" / "data.jsonl",
+        listens=tuple(Listener("tcp", host, port) for port in ports),
+        keeps_data=True,
+        stop_turn=1 + stop_turn(nodes, site),
+        term_s=DATA_TERM_S,
+    )
 
 
 def _director(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
@@ -182,13 +208,14 @@ def _door(world: World, ref: SiteRef, state: Path, number: int, engines: Engines
 def _gateway(world: World, ref: SiteRef, state: Path, number: int, engines: Engines) -> Spec:
     host, site = site_address(world, ref), ref.site.name
     rest, stream = Ports.REST + number, Ports.STREAM + number
+    needed = (*SERVERS, "data") if world.regions[ref.region].data.sql == "galera" else SERVERS
     return Spec(
         site,
         f"gateway{number}",
         _module(engines, "moonbow.gateway", state, "--site", site, "--number", str(number)),
         Probe("http", host, rest, "/healthz"),
         state / "sites" / site / "logs" / f"gateway{number}.jsonl",
-        after=tuple(f"{site}/{server}" for server in SERVERS),
+        after=tuple(f"{site}/{name}" for name in needed),
         listens=(Listener("tcp", host, rest), Listener("tcp", host, stream)),
         serves_people=True,
     )
@@ -207,6 +234,7 @@ class Record(NamedTuple):
 
     started_at: float
     ready_at: float | None = None  # first time it was ready
+    heard_at: float | None = None  # last time it answered
     ready: bool = False  # by its last answer
     missed: int = 0  # probes in a row without answer
     failures: int = 0  # in a row, each without good conduct in between
@@ -224,7 +252,7 @@ def note_probe(record: Record, health: Health, now: float, took_s: float = 0.0) 
     if health == "silent":
         return record if took_s > PROBE_S + LATE_S else record._replace(missed=record.missed + 1)
     ready_at = now if record.ready_at is None and health == "ready" else record.ready_at
-    return record._replace(missed=0, ready_at=ready_at, ready=health == "ready")
+    return record._replace(missed=0, ready_at=ready_at, heard_at=now, ready=health == "ready")
 
 
 def probe_interval_s(record: Record) -> float:
@@ -234,13 +262,15 @@ def probe_interval_s(record: Record) -> float:
     return DOUBT_INTERVAL_S if record.missed or not record.ready else PROBE_INTERVAL_S
 
 
-def judge(record: Record, now: float, silent_ratio: float = 0.0) -> Verdict:
+def judge(record: Record, now: float, silent_ratio: float = 0.0, patient: bool = False) -> Verdict:
     """Whether a living process hangs: three probes in a row unanswered, or not ready in time after its start.
 
-    `silent_ratio` is the part of all processes that missed their last probe.
+    `silent_ratio` is the part of all processes that missed their last probe.  To a `patient` judge it is enough that a
+    process which is not ready yet answers.
     """
     if record.ready_at is None:
-        if now - record.started_at > START_S:
+        since = record.heard_at if patient and record.heard_at is not None else record.started_at
+        if now - since > START_S:
             return Verdict(True, f"was not ready within {START_S:.0f} s of its start")
         return Verdict(False, "is starting")
     if record.missed >= MISSED_MAX:
@@ -264,3 +294,13 @@ def backoff_s(failures: int) -> float:
 def may_start(spec: Spec, states: Mapping[str, State]) -> bool:
     """Whether everything that `spec` needs has been ready, or has been taken away on purpose."""
     return all(states.get(key, "ready") in ("ready", "alive", "stopped", "killed") for key in spec.after)
+
+
+def stop_turns(specs: Iterable[Spec]) -> tuple[int, ...]:
+    """The turns in which processes are stopped, first to last."""
+    return tuple(sorted({turn_of(spec) for spec in specs}))
+
+
+def turn_of(spec: Spec) -> int:
+    """When a process is stopped: those that hold people's connections before all others."""
+    return -1 if spec.serves_people else spec.stop_turn

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from moonbow.balancer.adapters.envoy import envoy_argv, envoy_binary
 from moonbow.base.errors import ConfigError
+from moonbow.data.adapters.engine import find_programs
 from moonbow.world import World
 
 from .policy import Engines, Listener, Spec
@@ -72,6 +73,12 @@ def _folder_problems(state: Path) -> Iterator[str]:
 def _world_problems(world: World) -> Iterator[str]:
     if len(world.sites()) > 120:
         yield f"regions: {len(world.sites())} sites; one machine has link addresses for 120"
+    clusters = [name for name, region in world.regions.items() if region.data.sql == "galera"]
+    if clusters:
+        try:
+            find_programs()
+        except ConfigError as error:
+            yield f'regions.{clusters[0]}.data: sql = "galera": {error}'
 
 
 def _port_problems(specs: Iterable[Spec]) -> Iterator[str]:

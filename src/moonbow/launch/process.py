@@ -29,7 +29,7 @@ from .opening import until_open
 from .policy import Change, plan_processes
 from .preflight import check_machine, find_engines
 from .seed import seed_demo
-from .service import READY_S, Service
+from .service import DATA_READY_S, READY_S, Service
 from .state import prepare_state, write_orders
 from .supervisor import Supervisor
 
@@ -129,6 +129,9 @@ async def _live(launcher: Launcher, balancers: list[Balancer], on_ready: Callabl
 
 
 async def _start(launcher: Launcher, balancers: list[Balancer]) -> None:
+    data = [keeper for keeper in launcher.supervisor.keepers.values() if keeper.spec.keeps_data]
+    await launcher.supervisor.start(data)
+    await launcher.supervisor.until_ready(DATA_READY_S, data)
     await seed_demo(launcher.world, launcher.state)
     await launcher.supervisor.start()
     await launcher.supervisor.until_ready(READY_S)

@@ -1,4 +1,4 @@
-"""Makes the demo company of a first start, before any process opens a store."""
+"""Makes the demo company of a first start, once the stores can be opened and before any process does so."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ log = logging.getLogger("moonbow.launch")
 
 
 def needs_seed(world: World, state: Path) -> bool:
-    """Whether no seeding has come to its end here, or a region of this world has no directory."""
-    stores = [state / "regions" / region / "directory.db" for region in world.regions]
+    """Whether no seeding has come to its end here, or a region of this world has no directory of its own."""
+    embedded = (name for name, region in world.regions.items() if region.data.sql == "sqlite")
+    stores = [state / "regions" / region / "directory.db" for region in embedded]
     return not all(path.exists() for path in (_mark(state), *stores))
 
 

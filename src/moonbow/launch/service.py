@@ -24,6 +24,7 @@ from .state import write_orders
 from .supervisor import Keeper, Supervisor
 
 READY_S = 120.0  # for a whole world; usually it takes 5 to 15 s
+DATA_READY_S = 3_600.0  # for data nodes, which may have to receive everything first
 DRAIN_S = 10.0  # for the people of a site to go elsewhere
 DRAIN_LOOK_S = 0.1
 WORD_S = 0.75  # for doors and director to take in the operator's word: they look every 0.25 s, Envoy needs a moment
@@ -188,6 +189,7 @@ class Service:
         await self.supervisor.start(keepers)
         self._farewelled.discard(name)
         self._stopped.discard(name)
+        await self.supervisor.until_ready(DATA_READY_S, [keeper for keeper in keepers if keeper.spec.keeps_data])
         await self.supervisor.until_ready(READY_S, keepers)
         return keepers
 

@@ -20,7 +20,6 @@ from moonbow.base.files import bound_log
 
 from .child import Child, last_lines, start_child
 from .policy import (
-    TERM_S,
     Change,
     Record,
     Spec,
@@ -31,6 +30,8 @@ from .policy import (
     may_start,
     note_probe,
     probe_interval_s,
+    stop_turns,
+    turn_of,
 )
 from .probe import Prober
 
@@ -113,14 +114,14 @@ class Supervisor:
         return len(children)
 
     async def stop(self, keepers: Iterable[Keeper] | None = None) -> None:
-        """End these processes (all by default): first those that hold people's connections, then the others."""
+        """End these processes (all by default), turn by turn: first those that hold people's connections."""
         chosen = list(keepers if keepers is not None else self.keepers.values())
         for keeper in chosen:
             _cancel(keeper)
-        for serving in (True, False):
+        for turn in stop_turns(keeper.spec for keeper in chosen):
             async with asyncio.TaskGroup() as group:
                 for keeper in chosen:
-                    if keeper.spec.serves_people is serving:
+                    if turn_of(keeper.spec) == turn:
                         group.create_task(self._end(keeper))
 
     async def close(self) -> None:
@@ -138,7 +139,7 @@ class Supervisor:
 
     async def _end(self, keeper: Keeper) -> None:
         if keeper.child is not None:
-            await keeper.child.end(TERM_S)
+            await keeper.child.end(keeper.spec.term_s)
         await self._settle(keeper, "stopped", "")
 
     async def _settle(self, keeper: Keeper, state: State, reason: str) -> None:
@@ -186,7 +187,7 @@ class Supervisor:
                 if ended.done():
                     break
                 await self._probe(keeper, prober)
-                verdict = judge(keeper.record, time.monotonic(), self._silent_ratio())
+                verdict = judge(keeper.record, time.monotonic(), self._silent_ratio(), keeper.spec.keeps_data)
                 if verdict.replace and not ended.done():
                     child.send(signal.SIGKILL)
                     await ended

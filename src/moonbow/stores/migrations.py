@@ -1,27 +1,41 @@
 """How the tables of a region's SQL database came to be what they are, and how an older database becomes a newer one.
 
-Both sites of a region serve while this runs, one of them perhaps still with the previous release.  So a change is made
-in two releases: first it *expands* (a new table, a new column that may be empty or has a default, filled by what can
-be run again), and only when no process of the old kind is left it *contracts*.  Every step is harmless to processes
-of the version before it, and to itself: it may be run again after a crash in its middle.
+Both sites of a region serve while this runs, one of them perhaps still with the release before.  So what is changed is
+changed in two releases.  The first *expands*: it adds tables, indexes (both are made when they are missing and need no
+step), or columns that may be empty, and fills them; the second *contracts*, when nobody uses the old ones any more.
+
+Laws: a step does no harm to a program of the version before it, nor to itself when it is run again, at two sites at
+once or after a crash in its middle (MariaDB commits each change of a table by itself); the version only grows; a
+program refuses a database whose `oldest` is newer than itself, and works with every other.
+
+On Galera a change of a table is put in the one order of all commits (`wsrep_osu_method = TOI`, the default): every
+node makes it between the same two transactions, and commits wait for it everywhere.  Hence `ALGORITHM=INSTANT`, which
+changes the definition alone and fails where the whole table would have to be written again; such a change needs a
+table of its own, filled beside the old one.  (RSU, one node after the other, would let the sites differ meanwhile.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, inspect
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, inspect, select, update
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from moonbow.base.errors import Broken, ConfigError
 
 from .home import HomeRegion
+from .tables import insert_missing
 
 _about = MetaData()
-MADE_FOR = Table(
-    "made_for", _about, Column("one", Integer, primary_key=True, autoincrement=False), Column("region", String(16))
+made_for = Table(
+    "made_for",
+    _about,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("region", String(16), nullable=False),
 )
-LAYOUT = Table(
+layout = Table(
     "layout",
     _about,
     Column("one", Integer, primary_key=True, autoincrement=False),
@@ -30,47 +44,105 @@ LAYOUT = Table(
 )
 
 
+NAMES = {
+    "sqlite": "SELECT name FROM sqlite_schema",
+    "mysql": "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
+    "UNION SELECT index_name FROM information_schema.statistics WHERE table_schema = DATABASE()",
+}
+
+
 @dataclass(frozen=True)
 class Step:
-    """From the version before to `version`.  `oldest` is the oldest program that the database then still serves."""
+    """From the version before to `version`, by `change`, which may meet a database without the tables it is about.
+
+    `oldest`: programs that know no version as new as this one cannot work with the database any more.
+    """
 
     version: int
-    oldest: int
     change: Callable[[Connection], None]
+    oldest: int = 1
 
 
-STEPS: tuple[Step, ...] = ()
+def add_column(column: Column[Any]) -> Callable[[Connection], None]:
+    """Add `column`, which may be empty or has a default of the engine's (`server_default`), to its table."""
+
+    def change(db: Connection) -> None:
+        found = inspect(db)
+        name = column.table.name
+        if not found.has_table(name) or column.name in {known["name"] for known in found.get_columns(name)}:
+            return
+        definition = CreateColumn(column).compile(dialect=db.dialect)
+        # A sister site may be doing the same; SQLite has one writer, and no such words.
+        words = ("IF NOT EXISTS ", ", ALGORITHM=INSTANT") if db.dialect.name == "mysql" else ("", "")
+        db.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {words[0]}{definition}{words[1]}")
+
+    return change
+
+
+def _count_on(db: Connection) -> None:
+    """Revocations were numbered by SQLite itself; now a row of `counter` does it, and must not begin anew."""
+    if db.dialect.name == "sqlite" and inspect(db).has_table("counter"):
+        db.exec_driver_sql(
+            "INSERT OR IGNORE INTO counter (name, last) SELECT name, seq FROM sqlite_sequence WHERE name = 'revocation'"
+        )
+
+
+STEPS = (Step(2, _count_on),)
 
 
 def prepare(db: Connection, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:
-    """Make the tables of `metadata`, or what is missing of them.  Call inside a lock that all who open it take.
+    """Make what is missing of the tables of `metadata`, and bring older ones up to the newest of `steps`.
 
-    `ConfigError` if a newer program made the database such that this one cannot use it, `Broken` if it was made for
-    another region.
+    Call where no two of one node do it at once.  `ConfigError` if only a newer program can work with the database,
+    `Broken` if it was made for another region.
     """
-    old = inspect(db).has_table("made_for")
-    _about.create_all(db)
+    standing = _standing(db)
+    _make_tables(db, _about, standing)
     _bind(db, home)
     newest = max((step.version for step in steps), default=1)
-    found = db.execute(LAYOUT.select()).first()
-    version, oldest = (found.version, found.oldest) if found else (1 if old else newest, 1)
+    first = 1 if made_for.name in standing else newest  # the first release kept no account of layouts
+    db.execute(insert_missing(layout), {"one": 1, "version": first, "oldest": 1})
+    version, oldest = db.execute(select(layout.c.version, layout.c.oldest)).one()
     if oldest > newest:
-        raise ConfigError(f"the region's database is of layout {version}, and this release knows {newest}: upgrade it")
-    for step in steps:
+        raise ConfigError(
+            f"the region's database has layout {version}, for releases that know {oldest}; this one knows {newest}"
+        )
+    for tables in metadata:
+        _make_tables(db, tables, standing)
+    for step in sorted(steps, key=lambda step: step.version):
         if step.version > version:
             step.change(db)
-            oldest = step.oldest
+            _reach(db, step)
     for tables in metadata:
-        tables.create_all(db)
-    if found is None:
-        db.execute(LAYOUT.insert().values(one=1, version=newest, oldest=oldest))
-    elif newest > version:
-        db.execute(LAYOUT.update().values(version=newest, oldest=oldest))
+        _make_indexes(db, tables, standing)
+
+
+def _standing(db: Connection) -> frozenset[str]:
+    """The names of all tables and indexes that there are; asked in one go, because every start of a process asks."""
+    return frozenset(db.exec_driver_sql(NAMES[db.dialect.name]).scalars())
+
+
+def _make_tables(db: Connection, metadata: MetaData, standing: frozenset[str]) -> None:
+    for table in metadata.sorted_tables:
+        if table.name not in standing:
+            db.execute(CreateTable(table, if_not_exists=True))
+
+
+def _make_indexes(db: Connection, metadata: MetaData, standing: frozenset[str]) -> None:
+    for table in metadata.sorted_tables:
+        for index in table.indexes:
+            if index.name not in standing:
+                db.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _reach(db: Connection, step: Step) -> None:
+    here = update(layout).where(layout.c.version < step.version)
+    db.execute(here.values(version=step.version))
+    db.execute(update(layout).where(layout.c.oldest < step.oldest).values(oldest=step.oldest))
 
 
 def _bind(db: Connection, home: HomeRegion) -> None:
-    found = db.scalar(MADE_FOR.select().with_only_columns(MADE_FOR.c.region))
-    if found is None:
-        db.execute(MADE_FOR.insert().values(one=1, region=home.name))
-    elif found != home.name:
+    db.execute(insert_missing(made_for), {"one": 1, "region": home.name})
+    found = db.scalar(select(made_for.c.region))
+    if found != home.name:
         raise Broken(f"this store was made for region {found}, and this process is at home in {home.name}")

@@ -1,7 +1,8 @@
 """What comes of a failure of a region's SQL node.
 
 Laws: work that may have been committed is run again only if it may be run twice; a fault that another node or a moment
-later can mend is never `broken`, one that they cannot is never tried again.
+later can mend is never `broken`, one that they cannot is never tried again; while a node is well, none after it is
+asked.
 """
 
 from __future__ import annotations
@@ -18,37 +19,31 @@ OVERTAKEN = frozenset(
         1062,  # a key that the snapshot did not show yet
         1180,  # could not be certified
         1205,  # waited for a lock for too long
-        1213,  # deadlock
+        1213,  # deadlock, or another node was first
         1317,  # interrupted, to let a transaction of another node in
-        3024,
-        1969,  # took longer than the server allows
+        1412,  # the table was given a new column since the snapshot
+        1451,  # a row that points here came, and
+        1452,  # one pointed to went, both unseen by the snapshot
     }
 )
-# The node cannot serve now.
+# The node cannot serve now, or does not answer.
 AWAY = frozenset(
     {
-        0,  # the driver's own: the connection is closed
+        0,  # the driver's own word for a connection that is closed
         1040,  # too many connections
-        1047,  # not part of the cluster's majority
+        1047,  # not in the part of the cluster that has the majority
         1053,  # stopping
-        1152,
-        1153,
-        1158,
-        1159,
-        1160,
-        1161,  # the network
-        1184,
-        1203,
-        1290,  # read-only
+        *(1152, 1158, 1159, 1160, 1161, 1184),  # the network
+        1203,  # too many connections of this user
         1927,  # the connection was ended
-        2002,
-        2003,  # nobody answers
-        2006,
-        2013,  # the connection was lost
-        2055,
+        *(2002, 2003),  # nobody listens
+        *(2006, 2013, 2055),  # the connection was lost
     }
 )
-MISCONFIGURED = frozenset({1044, 1045, 1049, 1698, 2026})
+MISCONFIGURED = frozenset({1044, 1045, 1049, 1698})  # no such account, password or database
+
+
+STRIKES_MAX = 4  # a node in trouble is tried again at least every 16 s
 
 
 def decide_failure(code: int, *, committing: bool, repeatable: bool) -> Verdict:
@@ -64,7 +59,30 @@ def decide_failure(code: int, *, committing: bool, repeatable: bool) -> Verdict:
     return "config" if code in MISCONFIGURED else "broken"
 
 
-def choose_node(troubled_until_s: list[float], now_s: float) -> int:
-    """Which node to ask: the first without recent trouble, else the one whose trouble is the oldest."""
-    well = [no for no, until in enumerate(troubled_until_s) if until <= now_s]
-    return well[0] if well else min(range(len(troubled_until_s)), key=troubled_until_s.__getitem__)
+class Standing:
+    """Which of a region's nodes to ask: the first that is well, else the one whose trouble ends first.
+
+    A node in trouble is tried again ever more seldom, and by one work at a time: what does not answer costs each who
+    asks it `answer_s` seconds.
+    """
+
+    def __init__(self, nodes: int, answer_s: float) -> None:
+        self._answer_s = answer_s
+        self._until_s = [0.0] * nodes
+        self._strikes = [0] * nodes
+
+    def choose(self, now_s: float) -> int:
+        """The number of the node to ask now."""
+        well = [no for no, until in enumerate(self._until_s) if until <= now_s]
+        if not well:
+            return min(range(len(self._until_s)), key=self._until_s.__getitem__)
+        if self._strikes[well[0]]:
+            self._until_s[well[0]] = now_s + self._answer_s
+        return well[0]
+
+    def answered(self, node: int) -> None:
+        self._until_s[node], self._strikes[node] = 0.0, 0
+
+    def failed(self, node: int, now_s: float) -> None:
+        self._strikes[node] = min(self._strikes[node] + 1, STRIKES_MAX)
+        self._until_s[node] = now_s + 2.0 ** self._strikes[node]

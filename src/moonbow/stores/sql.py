@@ -21,7 +21,7 @@ from moonbow.world import SqlWay
 
 from .home import HomeRegion
 from .migrations import STEPS, Step
-from .sql_galera import THREADS_MAX, GaleraEngine
+from .sql_galera import OPEN_S, THREADS_MAX, GaleraEngine
 from .sql_sqlite import SqliteEngine
 
 T = TypeVar("T")
@@ -59,12 +59,20 @@ class Sql:
         return cls(home, SqliteEngine(path, home, metadata, steps), threads=1, reads_wait=False)
 
     @classmethod
-    def galera(cls, way: SqlWay, home: HomeRegion, *metadata: MetaData, steps: Sequence[Step] = STEPS) -> Sql:
+    def galera(
+        cls,
+        way: SqlWay,
+        home: HomeRegion,
+        *metadata: MetaData,
+        steps: Sequence[Step] = STEPS,
+        within_s: float = OPEN_S,
+    ) -> Sql:
         """The region's cluster, asked at the first host of `way` that answers: the own site's comes first.
 
-        Waits up to a minute for one that does, because a region may be starting.
+        Waits for one that does, because a region may be starting; `Unavailable` if that takes too long.
         """
-        return cls(home, GaleraEngine(way, home, metadata, steps), threads=THREADS_MAX, reads_wait=True)
+        engine = GaleraEngine(way, home, metadata, steps, within_s)
+        return cls(home, engine, threads=THREADS_MAX, reads_wait=True)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """The committed state, as one statement or a few that need not agree.

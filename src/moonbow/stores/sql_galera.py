@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 import ssl
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
@@ -24,35 +24,44 @@ from moonbow.world import SqlWay
 
 from .home import HomeRegion
 from .migrations import Step, prepare
-from .policy import choose_node, decide_failure
+from .policy import Standing, decide_failure
 
 T = TypeVar("T")
-THREADS_MAX = 8  # works at once; each node has as many connections for readers, and for writers
+THREADS_MAX = 4  # works at once; each node has at most as many connections for readers, and for writers
 CONNECT_S = 1.0
 ANSWER_S = 4.0  # of one statement; a commit waits up to 3 s for a node that has just died to be given up
 GIVE_UP_S = 8.0  # of one work with all its runs
 RUNS_MAX = 20
-TROUBLE_S = 2.0  # for which a node that did not answer is asked only if no other one is left
 OPEN_S = 60.0
-LOCK_S = 30
+OPEN_RUNS_MAX = 1_000
+LOCK_S = 60
+CHANGE_S = 600.0  # of one change of a table
+RECYCLE_S = 3_600  # before the node takes a silent connection for dead
 WAIT_FOR_OTHERS = 7  # wsrep_sync_wait: before reads, before UPDATE and DELETE, before INSERT
 
 
 class GaleraEngine:
     """`sql.Engine` on the nodes of a region."""
 
-    def __init__(self, way: SqlWay, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:
+    def __init__(
+        self,
+        way: SqlWay,
+        home: HomeRegion,
+        metadata: Sequence[MetaData],
+        steps: Sequence[Step],
+        within_s: float,
+    ) -> None:
         context = ssl.create_default_context(cafile=way.ca)  # the node must bear the address that it is asked at
         context.load_cert_chain(way.cert, way.key)
-        self._readers = [_engine(way, host, context, "AUTOCOMMIT", "") for host in way.hosts]
-        self._writers = [_engine(way, host, context, "REPEATABLE READ", WRITER) for host in way.hosts]
-        self._troubled_until_s = [0.0] * len(way.hosts)
-        self._lock = threading.Lock()
-        try:
-            self._repeat(lambda no: _prepare(self._readers[no], home, metadata, steps), True, OPEN_S, 1_000)
-        except BaseException:
-            self.close()
-            raise
+        self._readers = [_engine(way, host, context, "AUTOCOMMIT", ANSWER_S) for host in way.hosts]
+        self._writers = [_engine(way, host, context, "REPEATABLE READ", ANSWER_S) for host in way.hosts]
+        self._standing = Standing(len(way.hosts), ANSWER_S)
+
+        def once(no: int) -> None:
+            with _disposed(_engine(way, way.hosts[no], context, "AUTOCOMMIT", CHANGE_S)) as patient:
+                _prepare(patient, home, metadata, steps)
+
+        self._repeat(once, True, within_s, OPEN_RUNS_MAX)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         def once(no: int) -> T:
@@ -85,9 +94,11 @@ class GaleraEngine:
         run = 0
         while True:
             run += 1
-            no = choose_node(self._troubled_until_s, time.monotonic())
+            no = self._standing.choose(time.monotonic())
             try:
-                return once(no)
+                result = once(no)
+                self._standing.answered(no)
+                return result
             except (DBAPIError, PoolEmpty, _AtCommit) as error:
                 self._judge(error, no, repeatable)
                 pause_s = random.uniform(0.5, 1.0) * min(0.5, 0.005 * 2 ** min(run, 7))
@@ -100,7 +111,7 @@ class GaleraEngine:
         """Return if the work is to be run again; raise what it comes to otherwise."""
         verdict = decide_failure(_code(error), committing=isinstance(error, _AtCommit), repeatable=repeatable)
         if verdict == "elsewhere":
-            self._troubled_until_s[no] = time.monotonic() + TROUBLE_S
+            self._standing.failed(no, time.monotonic())
         elif verdict != "again":
             _refuse(verdict, error)
 
@@ -109,19 +120,28 @@ class _AtCommit(Exception):
     """The commit itself failed; the cause says how."""
 
 
-WRITER = f"SET SESSION wsrep_sync_wait = {WAIT_FOR_OTHERS}, SESSION innodb_snapshot_isolation = ON"
+SNAPSHOT = f"SET SESSION wsrep_sync_wait = {WAIT_FOR_OTHERS}, SESSION innodb_snapshot_isolation = ON"
 
 
-def _engine(way: SqlWay, host: str, context: ssl.SSLContext, isolation: IsolationLevel, set_up: str) -> Engine:
+def _engine(way: SqlWay, host: str, context: ssl.SSLContext, isolation: IsolationLevel, answer_s: float) -> Engine:
     url = URL.create("mysql+pymysql", way.user, None, host, way.port, way.database, {"charset": "utf8mb4"})
-    driver = {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "ssl": context}
+    driver = {"connect_timeout": CONNECT_S, "read_timeout": answer_s, "write_timeout": answer_s, "ssl": context}
     engine = create_engine(
         url, connect_args=driver, isolation_level=isolation, pool_size=THREADS_MAX, max_overflow=0,
-        pool_timeout=CONNECT_S, pool_reset_on_return=None if isolation == "AUTOCOMMIT" else "rollback",
+        pool_timeout=ANSWER_S, pool_recycle=RECYCLE_S,
+        pool_reset_on_return=None if isolation == "AUTOCOMMIT" else "rollback",
     )  # fmt: skip
-    if set_up:
-        event.listen(engine, "connect", lambda db, _: _say(db, set_up))
+    if isolation != "AUTOCOMMIT":
+        event.listen(engine, "connect", lambda db, _: _say(db, SNAPSHOT))
     return engine
+
+
+@contextmanager
+def _disposed(engine: Engine) -> Generator[Engine]:
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _say(db: Any, statement: str) -> None:
@@ -133,10 +153,7 @@ def _prepare(engine: Engine, home: HomeRegion, metadata: Sequence[MetaData], ste
     with engine.connect() as db:
         if not db.exec_driver_sql(f"SELECT GET_LOCK('moonbow.layout', {LOCK_S})").scalar():
             raise Unavailable("store_unavailable", "another process is still preparing the region's database")
-        try:
-            prepare(db, home, metadata, steps)
-        finally:
-            db.exec_driver_sql("SELECT RELEASE_LOCK('moonbow.layout')").all()
+        prepare(db, home, metadata, steps)  # the lock ends with the connection, which nobody uses again
 
 
 def _commit(db: Connection) -> None:

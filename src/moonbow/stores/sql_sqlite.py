@@ -11,9 +11,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import URL, Connection, MetaData, create_engine, event
+from sqlalchemy import URL, Connection, Engine, MetaData, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from moonbow.base.errors import Broken, ConfigError, Unavailable
@@ -57,8 +57,12 @@ class SqliteEngine:
 
     def scrub(self) -> None:
         """Write the log back and empty it."""
-        with self._reading:  # the writer's connection begins a transaction with whatever it is told
-            _translated(lambda: self._reader.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all())
+        with self._writing:  # which waits for the others, and so not with the connection that readers use
+            _translated(self._empty_log)
+
+    def _empty_log(self) -> None:
+        with self._engine.connect() as db:
+            db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
 
     def close(self) -> None:
         with self._reading, self._writing:
@@ -67,10 +71,10 @@ class SqliteEngine:
             self._engine.dispose()
 
 
-def _engine(path: Path) -> Any:
+def _engine(path: Path) -> Engine:
     # The driver begins nothing by itself (isolation_level None), so that we say how a transaction begins.
     driver = {"timeout": BUSY_S, "isolation_level": None, "check_same_thread": False}
-    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args=driver)
+    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args=driver, poolclass=NullPool)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine

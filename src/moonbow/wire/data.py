@@ -17,7 +17,7 @@ class DataReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One site's data node.
 
     `running`: its engine has been started; `primary`: it is a part of the
-    component that has the majority, and serves.
+    component that has the majority; `ready`: it has caught up there, and serves.
     `known`: whether `history` and `seqno` are: the cluster's history whose first `seqno` changes the node holds; no
     history (and -1) for one that holds nothing.  `safe`: its engine was the last to leave an orderly stop.
     `me`, `view`, `members`: the node's own id, and the last component with a majority that it was in; empty for none.
@@ -27,6 +27,7 @@ class DataReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: Word
     running: bool = False
     primary: bool = False
+    ready: bool = False
     known: bool = False
     history: Word = ""
     seqno: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
