@@ -38,6 +38,10 @@ def main() -> int:
         from .dns import run as run_dns
 
         return run_dns(options.seconds, options.json, console)
+    if options.stores:
+        from .stores import run as run_stores
+
+        return run_stores(options.seconds, options.json, console)
     try:
         return uvloop.run(_run(options, console))
     except KeyboardInterrupt:
@@ -48,12 +52,13 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="moonbow bench", description="Measure messaging in a private world.")
     parser.add_argument("--peers", action="store_true", help="measure ejabberd and Prosody in the same run")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
-    parser.add_argument("--only", default=LETTERS, help="operations, as A,C; or dns: the name server")
+    parser.add_argument("--only", default=LETTERS, help="operations, as A,C; or dns, or stores")
     parser.add_argument("--world", type=Path, default=ROOT / "worlds" / "laptop.toml", help="a world file")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--hold", type=float, default=0.0, help="seconds to wait before loading, to attach a profiler")
     found = parser.parse_args()
     found.dns = found.only.lower() == "dns"
+    found.stores = found.only.lower() == "stores"
     found.only = {letter for letter in found.only.upper() if letter in LETTERS}
     return found
 

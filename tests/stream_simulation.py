@@ -112,6 +112,8 @@ class ProcessStore:
             await asyncio.sleep(self.net.rng.uniform(0, 0.01))
         return work(self.shared.reads, *args, **kwargs)
 
+    read_latest = read
+
 
 class ProcessBus:
     """A process's bus: live messages are lost, late, doubled and turned; requests and answers too."""

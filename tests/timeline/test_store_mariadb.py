@@ -65,29 +65,38 @@ def test_a_commit_of_which_nothing_is_heard_is_asked_for_again(
         address, _ = adapter.nodes.hosts[0]
         store = MariaTimeline(replace(adapter.nodes, hosts=((address, way.port),)), HomeRegion(HOME))
         await make_room(store, ROOM, ADA)
-        heard = Published(store)
+        before = 0
+
+        def count(tx: Tx) -> None:
+            nonlocal before
+            before = way.seen[lost]
 
         def look(tx: Tx) -> None:
             seen.append(tx.post(ADA, asked.client_id))
 
         def cut(tx: Tx) -> None:
-            """The last of the batch: what is sent next is its commit."""
+            """The last of the batch: its commit is the last that is sent for it, as it was in the batch before."""
             if len(seen) == 1:
-                way.lose = lost
+                way.lose(lost, commit)
 
+        await _at_once(
+            store, [(lambda tx: None,), *((transactions.post, new_post(ADA, ROOM, n)) for n in "ab"), (count,)]
+        )
+        commit = way.seen[lost] - before
+        heard = Published(store)
         answers = await _at_once(
             store, [(look,), (transactions.post, asked), (transactions.post, new_post(ADA, ROOM, 2)), (cut,)]
         )
         assert way.lost == 1, "the trial: something was lost"
         assert store.retries == 1
         assert [known is not None for known in seen] == [False, lost == "answer"], "it had been committed, or not"
-        assert [answer.seq for answer in answers[1:3]] == [2, 3]
+        assert [answer.seq for answer in answers[1:3]] == [4, 5]
         assert [f.row.entry for f in heard.fresh] == [answer.entry for answer in answers[1:3]], "both are published"
         again: Answer = await store.write(transactions.post, asked)
         assert again == answers[1]
         found = await rows(store, ROOM)
         assert dense(found)
-        assert [row.entry for row in found[1:]] == [answer.entry for answer in answers[1:3]]
+        assert [row.entry for row in found[3:]] == [answer.entry for answer in answers[1:3]]
         store.close()
 
     asyncio.run(go())

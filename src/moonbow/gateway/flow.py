@@ -144,6 +144,8 @@ class Flow:
             if session.closed:
                 break
             head, known = await self.store.read(_may_follow, session.person, ident)
+            if not known or cursor > head:  # another site has shown more than this site's node has
+                head, known = await self.store.read_latest(_may_follow, session.person, ident)
             if not known:
                 resets[ident] = 0
             elif cursor > head or head - cursor > limits.RESUME_ROWS_MAX:
@@ -267,7 +269,7 @@ class Flow:
             await asyncio.sleep(PUSH_S)
             now = self.clock()
             due = [entry for entry in self.live.wants if self._asking.get(entry, 0.0) <= now]
-            rows = await self.store.read(_rows_of, due)
+            rows = await self.store.read_latest(_rows_of, due)  # they may have come live, ahead of this site's node
             for (owner, room), some in _by_owner(rows).items():
                 for start in range(0, len(some), limits.BODIES_BATCH_MAX):
                     part = some[start : start + limits.BODIES_BATCH_MAX]
@@ -298,7 +300,7 @@ class Flow:
             task.add_done_callback(self._showing.discard)
 
     async def _show_read(self, signal: model.Signal) -> None:
-        view = await self.store.read(policy.room_view, signal.person, signal.room)
+        view = await self.store.read_latest(policy.room_view, signal.person, signal.room)
         if view is None:
             return
         frame = encode(wire.ReadEvent(room=signal.room, seq=view.read, unread=view.unread))
@@ -347,8 +349,8 @@ class Flow:
         if session.closed:
             return
         after = self.live.begin(session, ident)
-        if work.announce:
-            view = await self.store.read(policy.room_view, session.person, ident)
+        if work.announce:  # of what came live, and may be ahead of this site's node
+            view = await self.store.read_latest(policy.room_view, session.person, ident)
             if view is not None:
                 (room,) = await self.rooms(session.person, [view], session)
                 session.send(encode(wire.RoomEvent(room=room)))
@@ -356,7 +358,7 @@ class Flow:
         items: list[tuple[Row, bytes | None]] = []
         head, member = after, False
         while not complete:
-            some, head, complete, member = await self.store.read(
+            some, head, complete, member = await self.store.read_latest(
                 policy.open_view, session.person, ident, after, limits.RESUME_ROWS_MAX
             )
             items += some

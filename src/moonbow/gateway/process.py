@@ -34,6 +34,7 @@ from moonbow.federation.process import Federation
 from moonbow.presence.process import Presence
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_erasing, open_keys, open_timeline
+from moonbow.timeline.ports import Store
 from moonbow.wire import rest as wire
 from moonbow.wire import subjects
 from moonbow.world import Ports, SiteRef, World, load_world, site_address
@@ -42,6 +43,7 @@ from .app import Outer, make_api
 from .doors import Doors
 from .erasure import TimelineErasure
 from .flow import Flow
+from .homes import Homes
 from .operator import Directors
 from .pages import load_pages
 from .rest import Calls, House
@@ -70,10 +72,13 @@ class Gateway:
         ref, region = self.ref, self.ref.region
         home = HomeRegion.of(ref)
         name = f"{ref.site.name}/{self.number}"
-        self.keys = open_keys(self.world, self.state, home, ref.site.name)
-        self.erasing = open_erasing(self.world, self.state, home, self.keys, ref.site.name)
-        self.store = open_timeline(self.world, self.state, home, ref.site.name, self.keys.sealer)
+        site = ref.site.name
+        self.keys = open_keys(self.world, self.state, home, site)
+        self.erasing = open_erasing(self.world, self.state, home, self.keys, site)
+        self.store: Store = open_timeline(self.world, self.state, home, site, self.keys.sealer)
         self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
+        homes = self._homes()
+        self.store = homes or self.store
         self.directory = Directory.open(self.world, self.state, ref, self.bus, self.keys, self.erasing, REGISTRY)
         self.erasing.ask("timeline", TimelineErasure(self.store))
         self.presence = Presence(self.world, region, self.bus, self.incarnation)
@@ -95,10 +100,20 @@ class Gateway:
             asyncio.create_task(self.federation.run(), name="federation"),
             asyncio.create_task(self._watch_doors(), name="doors"),
         ]
+        if homes is not None:
+            self._tasks.append(asyncio.create_task(homes.run(), name="homes"))
         for task in self._tasks:
             task.add_done_callback(self._ended)
         await self._erase_again()
         await self._serve()
+
+    def _homes(self) -> Homes | None:
+        """Where each site has a database node of its own, posts go to their room's site."""
+        data = self.world.regions[self.ref.region].data
+        if data.sql != "galera" or data.documents != "sql":
+            return None
+        sites = [ref.site.name for ref in self.world.primaries(self.ref.region)]
+        return Homes(self.store, self.bus, self.incarnation, self.ref.site.name, sites)
 
     async def _listen(self) -> None:
         region = self.ref.region

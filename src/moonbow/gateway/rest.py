@@ -375,7 +375,7 @@ async def mark_read(room: IdPath, data: JSONBody[wire.Read], claims: Asker, hous
 @post("/v1/sync", status_code=200, tags=["entries"])
 async def sync(data: JSONBody[wire.SyncRequest], claims: Asker, house: TheHouse) -> wire.SyncAnswer:
     """Everything beyond the cursors, for clients that cannot hold a socket."""
-    views = await house.store.read(policy.rooms_of, claims.sub)
+    views = await house.store.read_latest(policy.rooms_of, claims.sub)  # what is read next is at least as new
     known = {view.ident for view in views} | {"inb" + claims.sub[3:]}
     rows: list[Row] = []
     resets: dict[str, int] = {}
@@ -436,14 +436,17 @@ async def require_colleagues(house: House, org: str, people: Sequence[str]) -> N
 
 
 async def require_member(house: House, person: str, room: str) -> None:
-    """That the person is or was in the room, without looking further; else `room_unknown` as in `require_room`."""
-    if not await house.store.read(policy.was_there, person, room):
+    """That the person is or was in the room, without looking further; else `room_unknown` as in `require_room`.
+
+    At the latest state, as in `require_room`: what is read next is at least as new, so what one has just said is there.
+    """
+    if not await house.store.read_latest(policy.was_there, person, room):
         raise Refused("room_unknown", "there is no such room among yours", status=404, place="$path.room")
 
 
 async def require_room(house: House, person: str, room: str) -> RoomView:
     """The room as a member sees it, or `room_unknown`: the same for a stranger and for no room at all."""
-    view = await house.store.read(policy.room_view, person, room)
+    view = await house.store.read_latest(policy.room_view, person, room)
     if view is None:
         raise Refused("room_unknown", "there is no such room among yours", status=404, place="$path.room")
     return view

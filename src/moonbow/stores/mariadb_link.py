@@ -1,18 +1,21 @@
 """One connection to a region's MariaDB Galera at a time: to the own site's node, to a sister's if that does not answer.
 
-Several statements travel in one packet, so that a transaction needs few round trips.  Source of the error numbers:
-MariaDB's list of error codes; Galera adds 1213 (certification), 1180 and 1047 (not in the majority).
+Only who reads may send several statements in one packet: when the cluster takes a transaction back between two of them,
+the server says nothing, and a COMMIT after them succeeds with nothing to commit (seen with MariaDB 10.11.19 and Galera
+26.4.23, two nodes writing one row).  Source of the error numbers: MariaDB's list of error codes; Galera adds 1213
+(certification), 1180 and 1047 (not in the majority).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import pymysql
 from pymysql.connections import Connection
@@ -22,6 +25,7 @@ from pymysql.converters import escape_string
 from moonbow.base.errors import ConfigError
 from moonbow.world import SqlWay
 
+T = TypeVar("T")
 CONNECT_S = 1.0  # for each step of the way in
 ANSWER_S = 4.0  # a cluster that loses a site stands still for up to 3 s
 RETURN_S = 5.0  # between two looks whether the own site's node is back
@@ -61,12 +65,16 @@ class Nodes:
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         return cls(tuple((host, way.port) for host in way.hosts), way.user, way.database, tls)
 
-    def open(self, session: str) -> tuple[int, MariaConnection]:
-        """A connection to the first node that serves, with its place in `hosts`; `Lost` if none does."""
+    def open(self, session: str, *, several: bool = False) -> tuple[int, MariaConnection]:
+        """A connection to the first node that serves, with its place in `hosts`; `Lost` if none does.
+
+        `session` is its first statement; `several`: for questions of several statements, never for a transaction that
+        writes.
+        """
         fault: Exception | None = None
         for place, (host, port) in enumerate(self.hosts):
             try:
-                return place, self._open(host, port, session)
+                return place, self._open(host, port, session, several)
             except (pymysql.Error, OSError) as error:
                 fault = error
         raise Lost(f"no node of the region answers: {fault}") from fault
@@ -85,19 +93,20 @@ class Nodes:
 
     def _look(self) -> None:
         try:
-            self._open(*self.hosts[0], "SET autocommit = 1").close()
+            self._open(*self.hosts[0], "SET autocommit = 1", False).close()
         except (pymysql.Error, OSError):
             return
         self._own_is_back.set()
 
-    def _open(self, host: str, port: int, session: str) -> MariaConnection:
+    def _open(self, host: str, port: int, session: str, several: bool) -> MariaConnection:
         connection = MariaConnection(
             host=host, port=port, user=self.user, database=self.database, ssl=self.tls, charset="utf8mb4",
-            autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS, connect_timeout=CONNECT_S, read_timeout=CONNECT_S,
-            write_timeout=ANSWER_S,
+            autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS if several else 0, connect_timeout=CONNECT_S,
+            read_timeout=CONNECT_S, write_timeout=ANSWER_S,
         )  # fmt: skip
         try:
-            state = connection.ask(f"{session};{_STATE}")[-1]
+            connection.ask(session)
+            state = connection.ask("SHOW STATUS LIKE 'wsrep_local_state'")[0]
             if not state or state[0][1] not in SERVING:
                 raise pymysql.err.OperationalError(1047, f"the node at {host} is not part of its cluster now")
         except BaseException:
@@ -118,21 +127,26 @@ class MariaConnection(Connection):  # type: ignore[misc]  # it has no types
         """The rows of each statement of `sql`."""
         cursor = self.cursor()
         cursor.execute(sql)
-        found = [cursor.fetchall()]
+        found: list[Sequence[Any]] = [cursor.fetchall()]
         while cursor.nextset():
             found.append(cursor.fetchall())
         return found
 
+    def change(self, sql: str) -> int:
+        """How many rows a statement changed."""
+        return int(self.cursor().execute(sql))
+
     def abandon(self) -> None:
-        """Close without a word to the server."""
-        self._force_close()
+        """Close, whatever the server says to it."""
+        with contextlib.suppress(pymysql.Error, OSError):
+            self.close()
 
 
 class Link:
     """A connection that is made again when it is lost; for one thread at a time.  `session` sets what it is for."""
 
-    def __init__(self, nodes: Nodes, session: str) -> None:
-        self._nodes, self._session = nodes, session
+    def __init__(self, nodes: Nodes, session: str, *, several: bool = False) -> None:
+        self._nodes, self._session, self._several = nodes, session, several
         self._connection: MariaConnection | None = None
         self.place = 0
 
@@ -141,14 +155,21 @@ class Link:
         if self._connection is not None and self.place and self._nodes.own_is_back():
             self.drop()
         if self._connection is None:
-            self.place, self._connection = self._nodes.open(self._session)
+            self.place, self._connection = self._nodes.open(self._session, several=self._several)
 
     def run(self, sql: str) -> list[Sequence[Any]]:
         """The rows of each statement of `sql`.  `Again`, `Lost`, or the driver's error."""
+        return self._answer(lambda connection: connection.ask(sql))
+
+    def change(self, sql: str) -> int:
+        """How many rows a statement changed.  Raises as `run`."""
+        return self._answer(lambda connection: connection.change(sql))
+
+    def _answer(self, ask: Callable[[MariaConnection], T]) -> T:
         if self._connection is None:
             raise Lost("not connected")
         try:
-            return self._connection.ask(sql)
+            return ask(self._connection)
         except (pymysql.OperationalError, pymysql.InternalError, pymysql.InterfaceError, OSError) as error:
             code = error.args[0] if error.args else 0
             if code in AGAIN:
@@ -187,12 +208,10 @@ def literal(value: object) -> str:
             return str(int(value))
         case bytes():
             return f"x'{value.hex()}'"
-    raise TypeError(f"{type(value).__name__} has no place in a statement")
+        case _:
+            raise TypeError(f"{type(value).__name__} has no place in a statement")
 
 
 @lru_cache(maxsize=1024)
 def _parts(sql: str) -> list[str]:
     return sql.split("?")
-
-
-_STATE = "SHOW STATUS LIKE 'wsrep_local_state'"

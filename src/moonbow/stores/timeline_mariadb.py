@@ -66,7 +66,7 @@ class MariaTimeline(WritingStore):
         self._writing.prepare()
         self._links: queue.LifoQueue[Link] = queue.LifoQueue()
         for _ in range(READERS):
-            self._links.put(Link(nodes, READING))
+            self._links.put(Link(nodes, READING, several=True))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="timeline-reader")
         self._reading = 0
         self._thread.start()
@@ -134,7 +134,7 @@ class MariaTimeline(WritingStore):
             self._reading -= 1
 
     @contextlib.contextmanager
-    def _link(self) -> Iterator[Link]:
+    def _link(self) -> Generator[Link]:
         link = self._links.get()
         try:
             yield link
@@ -232,7 +232,8 @@ class MariaEngine:
 
     def _made_for(self) -> tuple[str, int]:
         if not self.link.run("SHOW TABLES LIKE 'timeline\\_meta'")[-1]:
-            self.link.run(SCHEMA)
+            for statement in SCHEMA.split(";")[:-1]:
+                self.link.run(statement)
         if not self.link.run("SELECT 1 FROM timeline_meta")[-1]:
             self.link.run(fill("INSERT IGNORE INTO timeline_meta VALUES (1, ?, ?, 1)", (self._region, VERSION)))
         region, version = self.link.run("SELECT made_for, version FROM timeline_meta")[-1][0]

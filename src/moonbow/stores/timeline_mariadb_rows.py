@@ -1,7 +1,7 @@
 """The timeline's tables in MariaDB, and transactions over them that need few round trips.
 
-What posts will ask for is read before they run, with the locks they need, in one packet; what they write is kept back
-and leaves in another, with the commit.  A body is one row of its own, deleted when it is erased.
+What posts will ask for is read before they run, with the locks they need, in two questions; what they write is kept
+back and leaves with the commit, one statement a table.  A body is one row of its own, deleted when it is erased.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS body(entry {_ID} PRIMARY KEY, text MEDIUMBLOB NOT NUL
 CREATE TABLE IF NOT EXISTS timeline_meta(one TINYINT PRIMARY KEY, made_for {_SHORT} NOT NULL, version INT NOT NULL,
     epoch BIGINT NOT NULL);
 """  # `placed` is 1 for a room's entry: an entry has one place, and may be spoken of in inboxes as often as need be
-LATEST_TX = "SET SESSION wsrep_sync_wait = 1;START TRANSACTION;SET SESSION wsrep_sync_wait = 0"
+LATEST_TX = ("SET SESSION wsrep_sync_wait = 1", "START TRANSACTION", "SET SESSION wsrep_sync_wait = 0")
 _TEXT_OF_POST = "body.entry = post.entry"
 _META = "timeline_meta"
 
@@ -169,37 +169,54 @@ class MariaTx(SqlTx):
 
         `latest`: first wait until this node has all that was acknowledged at any site.
         """
-        begin = LATEST_TX if latest else "START TRANSACTION"
-        if not posts:
-            self._link.run(begin)
-            return
-        rooms = {post.room for post in posts}
-        inboxes = {inbox_of(post.author) for post in posts if home(post.room) != self.region}
-        authors = {post.author for post in posts}
-        streams = sorted(rooms | inboxes)
-        keys = {(post.author, post.client_id) for post in posts}
-        seats = {(post.room, post.author) for post in posts}
-        *_, found, gone, known, spans = self._link.run(
-            f"{begin};"
-            f"SELECT {STREAM} FROM stream FORCE INDEX (id) WHERE id IN {_tuple(streams)} ORDER BY id FOR UPDATE;"
-            f"SELECT person FROM gone WHERE person IN {_tuple(authors)};"
-            "SELECT author, client_id, mark, entry, state, seq, code, early FROM post"
-            f" WHERE (author, client_id) IN ({','.join(map(_tuple, keys))});"
-            "SELECT span.stream, person, joined, `left` FROM stream JOIN span ON span.stream = stream.`key`"
-            f" WHERE (stream.id, person) IN ({','.join(map(_tuple, seats))}) ORDER BY joined"
-        )
+        for statement in LATEST_TX if latest else ("START TRANSACTION",):
+            self._link.run(statement)
+        if posts:
+            self._lock({post.room for post in posts} | _inboxes(posts, self.region))
+            self._foresee(posts)
+
+    def _lock(self, streams: set[str]) -> None:
+        found = self._link.run(
+            f"SELECT {STREAM} FROM stream FORCE INDEX (id) WHERE id IN {_tuple(sorted(streams))} ORDER BY id FOR UPDATE"
+        )[0]
         self._streams = dict.fromkeys(streams) | {row[0]: Stream(*row) for row in found}
-        self._gone = dict.fromkeys(authors, False) | {person: True for (person,) in gone}
-        self._known = dict.fromkeys(keys) | {(row[0], row[1]): Known(*row[2:]) for row in known}
-        for room, author in seats:
-            if (stream := self._streams[room]) is not None:
-                self._spans[stream.key, author] = []
-        for key, person, joined, left in spans:
-            self._spans[key, person].append(Span(joined, left))
+
+    def _foresee(self, posts: Sequence[Post]) -> None:
+        """Who is gone, which client ids are known, and the memberships, in one question."""
+        authors = {post.author for post in posts}
+        keys = {(post.author, post.client_id) for post in posts}
+        seats = {(stream.key, post.author) for post in posts if (stream := self._streams[post.room]) is not None}
+        questions = [
+            "SELECT 'gone', person, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM gone"
+            f" WHERE person IN {_tuple(authors)}",
+            "SELECT 'post', author, client_id, mark, entry, state, seq, code, early FROM post"
+            f" WHERE (author, client_id) IN ({','.join(map(_tuple, keys))})",
+        ]
+        if seats:
+            questions.append(
+                "SELECT 'span', person, NULL, NULL, NULL, NULL, stream, joined, `left` FROM span"
+                f" WHERE (stream, person) IN ({','.join(map(_tuple, seats))})"
+            )
+        self._gone = dict.fromkeys(authors, False)
+        self._known = dict.fromkeys(keys)
+        self._spans = {seat: [] for seat in seats}
+        for what, person, client_id, mark, entry, state, number, code, last in self._link.run(
+            " UNION ALL ".join(questions)
+        )[0]:
+            if what == "gone":
+                self._gone[person] = True
+            elif what == "post":
+                self._known[person, client_id] = Known(mark, entry, state, number, code, bool(int(last)))
+            else:
+                self._spans[number, person].append(Span(int(code), None if last is None else int(last)))
+        for spans in self._spans.values():
+            spans.sort()
 
     def commit(self) -> None:
-        """Write what was kept back and the streams that changed, and commit: one packet."""
-        self._link.run(";".join([*self._take_kept(), *self._heads_back(), "COMMIT"]))
+        """Write what was kept back and the streams that changed, and commit."""
+        self._write_kept()
+        self._write_heads()
+        self._link.run("COMMIT")
 
     def writes(self) -> int:
         return self._written
@@ -208,7 +225,8 @@ class MariaTx(SqlTx):
 
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         self._written += not sql.startswith("SELECT")
-        return list(self._link.run(";".join([*self._take_kept(), fill(sql, values)]))[-1])
+        self._write_kept()
+        return list(self._link.run(fill(sql, values))[0])
 
     def post(self, author: str, client_id: str) -> Known | None:
         key = (author, client_id)
@@ -235,10 +253,9 @@ class MariaTx(SqlTx):
     # -- writes ------------------------------------------------------------------------------------------------------
 
     def _do(self, sql: str, values: Sequence[object] = ()) -> int:
-        """A change.  How many rows it touched comes with the packet's last answer."""
         self._written += 1
-        found = self._link.run(";".join([*self._take_kept(), fill(sql, values), "SELECT ROW_COUNT()"]))
-        return int(found[-1][0][0])
+        self._write_kept()
+        return self._link.change(fill(sql, values))
 
     def _insert(self, table: str, *values: object) -> None:
         self._written += 1
@@ -246,23 +263,23 @@ class MariaTx(SqlTx):
         self._kept.setdefault(table, []).append(row)
         self._kept_bytes += len(row)
         if self._kept_bytes > PACKET_BYTES_MAX:
-            self._link.run(";".join(self._take_kept()))
+            self._write_kept()
 
-    def _take_kept(self) -> list[str]:
+    def _write_kept(self) -> None:
         kept, self._kept, self._kept_bytes = self._kept, {}, 0
-        return [f"INSERT INTO {table} VALUES {','.join(rows)}" for table, rows in kept.items()]
+        for table, rows in kept.items():
+            self._link.run(f"INSERT INTO {table} VALUES {','.join(rows)}")
 
-    def _heads_back(self) -> list[str]:
+    def _write_heads(self) -> None:
         rows = [
             _tuple((s.key, s.ident, s.head, s.no, s.creator, s.card, ",".join(s.regions), s.pair, 0))
             for s in self._changed()
         ]
-        if not rows:
-            return []
-        return [
-            f"INSERT INTO stream VALUES {','.join(rows)} ON DUPLICATE KEY UPDATE head = VALUES(head),"
-            " no = VALUES(no), card = VALUES(card), regions = VALUES(regions)"
-        ]
+        if rows:
+            self._link.run(
+                f"INSERT INTO stream VALUES {','.join(rows)} ON DUPLICATE KEY UPDATE head = VALUES(head),"
+                " no = VALUES(no), card = VALUES(card), regions = VALUES(regions)"
+            )
 
     def _new_stream(self, ident: str, creator: str, pair: str | None) -> int:
         self._do("INSERT INTO stream VALUES (NULL, ?, 0, 0, ?, NULL, '', ?, 0)", (ident, creator, pair))
@@ -325,6 +342,11 @@ class MariaTx(SqlTx):
             " WHERE span.person = ? AND span.`left` IS NULL",
             (person,),
         )
+
+
+def _inboxes(posts: Sequence[Post], region: str) -> set[str]:
+    """Where posts to rooms of other regions leave a row here."""
+    return {inbox_of(post.author) for post in posts if home(post.room) != region}
 
 
 def _tuple(values: Sequence[object] | set[str]) -> str:

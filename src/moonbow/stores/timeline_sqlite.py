@@ -83,6 +83,10 @@ class SqliteTimeline(WritingStore):
         except sqlite3.Error as error:
             raise Unavailable("store_unavailable", str(error)) from error
 
+    async def read_latest(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same: there is one file."""
+        return await self.read(work, *args, **kwargs)
+
     def close(self) -> None:
         """Commit what is waiting, then stop."""
         self._stop_writing()

@@ -36,3 +36,13 @@ def live_heard(dest: str, what: str) -> str:
 def shared(origin: str, what: str) -> str:
     """Subject of shared records and heartbeats of `origin`."""
     return f"shared.{origin}.{what}"
+
+
+def commit(site: str) -> str:
+    """R: posts that gateways of other sites hand to a site, in a queue group of its gateways."""
+    return f"commit.{site}"
+
+
+def committed(gateway: str) -> str:
+    """R: what became of the posts that an incarnation of a gateway handed over."""
+    return f"committed.{gateway}"
