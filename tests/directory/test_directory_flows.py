@@ -387,6 +387,26 @@ def test_erasing_ends_everything_and_frees_the_login_even_if_home_was_away(state
     play(scenario())
 
 
+def test_an_owner_erases_from_afar_and_only_their_company_sees_it(state: Path) -> None:
+    async def scenario() -> None:
+        async with house(state, *SITES) as made:
+            paris = made.at["paris"]
+            owner = claims_of(made, "paris", await made.sign_in("paris", made.person("emea", "owner")))
+            session = await made.sign_in("ashburn", made.person("na"))
+            zofia = session.person.id
+            assert (await refusal(paris.erasure(owner, zofia))).code == "person_unknown"
+            done = await paris.erase_person(owner, zofia)
+            seen = await paris.erasure(owner, zofia)
+            assert (seen.state, seen.receipt) == ("done", done.receipt)
+            assert done.receipt
+            with pytest.raises(Refused, match="token_revoked"):
+                made.at["ashburn"].check(session.access_token)
+            member = claims_of(made, "ashburn", await made.sign_in("ashburn", made.person("na", "guest")))
+            assert (await refusal(made.at["ashburn"].erasure(member, zofia))).code == "not_allowed"
+
+    play(scenario())
+
+
 def test_a_region_without_people_of_a_company_learns_nothing_of_it(state: Path) -> None:
     async def scenario() -> None:
         async with house(state, *SITES) as made:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ import pytest
 from moonbow.base.errors import Broken, ConfigError, Refused, Unavailable
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_keys, open_vault
+from moonbow.stores.timeline_sqlite import SqliteTimeline
 from moonbow.stores.vault_sql import VaultSql
+from moonbow.timeline import policy, transactions
+from moonbow.timeline.model import Post, read_body, text_body
 from moonbow.vault.adapters.keyfile import RegionKeyFile
+from moonbow.vault.plain import Plain
+from moonbow.vault.ports import Sealer
 from moonbow.vault.process import RETIRED_KEEP_S, Vault
 from moonbow.vault.ring import KEYS_S, LOOK_S, PEOPLE_MAX, Ring
 from moonbow.world import parse_world
@@ -243,3 +249,24 @@ def test_a_region_opens_with_its_own_key_only(tmp_path: Path) -> None:
             rows_in(folder, "apac")
 
     asyncio.run(go())
+
+
+def test_bodies_from_before_are_read_as_they_are(tmp_path: Path, vault: Vault) -> None:
+    """A store that was kept without sealing goes on: old texts stay as they are, new ones are sealed."""
+    room = f"rom_{REGION}_1"
+
+    async def go(sealer: Sealer, text: str) -> dict[str, str]:
+        store = SqliteTimeline(tmp_path / "timeline.db", HomeRegion(REGION), sealer)
+        if await store.read(lambda reads: reads.stream(room)) is None:
+            await store.write(transactions.create_room, room, ADA, ())
+        await store.write(transactions.post, Post(ADA, room, str(uuid.uuid4()), text_body(text)))
+        found = await store.read(lambda reads: [item for item in policy.open_view(reads, ADA, room, 0, 10)[0]])
+        store.close()
+        return {row.entry or "": read_body(body)["text"] for row, body in found if body is not None}
+
+    before = asyncio.run(go(Plain(), "old words"))
+    after = asyncio.run(go(vault.sealer, "new words"))
+    assert sorted(after.values()) == ["new words", "old words"]
+    assert before.items() <= after.items()
+    resting = b"".join(path.read_bytes() for path in tmp_path.glob("timeline.*"))
+    assert (b"old words" in resting, b"new words" in resting) == (True, False)

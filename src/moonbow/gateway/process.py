@@ -73,9 +73,10 @@ class Gateway:
         ref, region = self.ref, self.ref.region
         home = HomeRegion.of(ref)
         name = f"{ref.site.name}/{self.number}"
-        self.keys = open_keys(self.world, self.state, home, ref.site.name)
-        self.erasing = open_erasing(self.world, self.state, home, self.keys, ref.site.name)
-        self.store: Store = open_timeline(self.world, self.state, home, ref.site.name, self.keys.sealer)
+        site = ref.site.name
+        self.keys = open_keys(self.world, self.state, home, site)
+        self.erasing = open_erasing(self.world, self.state, home, self.keys, site)
+        self.store: Store = open_timeline(self.world, self.state, home, site, self.keys.sealer)
         self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
         homes = self._homes()
         self.store = homes or self.store
