@@ -20,7 +20,7 @@ from moonbow.stores.vault_sql import KEYS
 from moonbow.timeline.model import PlaceEntry, encode_effect
 from moonbow.watch import policy
 from moonbow.watch.catalogue import ABOUT, DOOR_FIELDS, FILES, STORES
-from moonbow.wire.shared import CompanyRegions, Login, PublicKey, Shared
+from moonbow.wire.shared import CompanyRegions, Login, PublicKey
 from moonbow.world import load_world
 
 PLANET = load_world(Path("worlds/planet.toml"))
@@ -66,7 +66,7 @@ def test_nothing_of_a_sealed_region_is_named_elsewhere_and_nothing_of_others_the
     assert judge("directory", "shared_head", sealed, origin="emea") == "sealed_crossed"
 
 
-class Body(Shared, frozen=True, tag="body"):
+class Body(msgspec.Struct, frozen=True, array_like=True, tag_field="k", tag="body"):
     text: str
 
 

@@ -20,7 +20,7 @@ from moonbow.stores.snapshot import copy_sqlite
 from moonbow.stores.snapshot_galera import is_bound, is_refused
 from moonbow.vault.plain import Plain
 from moonbow.wire import subjects
-from moonbow.wire.shared import LogEntry, Shared
+from moonbow.wire.shared import LogEntry
 from moonbow.world import SiteRef, World, sql_client, sql_way
 
 from .book import Book
@@ -97,8 +97,8 @@ async def _open_directory(world: World, folder: Path, home: HomeRegion) -> None:
     await open_directory(world, folder, home).close()
 
 
-class Forged(Shared, frozen=True, tag="body"):
-    """A record that is not of the closed list: what somebody wrote, on its way to every region."""
+class Forged(msgspec.Struct, frozen=True, array_like=True, tag_field="k", tag="body"):
+    """A record in the form of shared ones that is not of the closed list: what somebody wrote, on its way to all."""
 
     text: str
 
