@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.live import Live
 
 from moonbow.base.errors import ConfigError
+from moonbow.director.asking import ask_one
 from moonbow.launch.control import Answer
 from moonbow.wire import traffic
 from moonbow.world import World, plane_of
 
 from . import director_map
-from .director_client import ask_any, ask_one, give, take_back, weigh
+from .director_client import ask_any, give, take_back, weigh
 from .director_view import draw_history, draw_orders, draw_simulation, draw_status, is_well
 from .options import State, command, tell, world_in
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlencode
-
-import msgspec
 
 from moonbow.base.errors import ConfigError
+from moonbow.director.asking import ask_one
 from moonbow.launch.control import Answer
 from moonbow.wire import traffic
-from moonbow.world import Ports, SiteRef, World, plane_of, site_address
+from moonbow.world import World, plane_of
 
 from .options import command, tell
 
-ASK_S = 2.0
 LOOK_S = 0.25
-PAGE_BYTES_MAX = 8_388_608
 T = TypeVar("T")
 
 
@@ -32,27 +27,6 @@ def ask_any(world: World, path: str, kind: type[T], at: str | None = None, **que
             return found
     who = "no director answers" if at is None else f"the director of {at} does not answer"
     raise ConfigError(f"{who}; does the world run?  `{command()} status` tells, `{command()} up` starts it")
-
-
-def ask_one(world: World, ref: SiteRef, path: str, kind: type[T], **query: str) -> T | None:
-    """What one director says; None if it does not answer in time.  `ConfigError` if it refuses the question."""
-    line = http.client.HTTPConnection(site_address(world, ref), Ports.DIRECTOR, timeout=ASK_S)
-    given = {name: value for name, value in query.items() if value}
-    try:
-        line.request("GET", f"{path}?{urlencode(given)}" if given else path)
-        answer = line.getresponse()
-        body = answer.read(PAGE_BYTES_MAX)
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        line.close()
-    try:
-        if answer.status == 200:
-            return msgspec.json.decode(body, type=kind)
-        refused = msgspec.json.decode(body, type=traffic.Refusal)
-    except msgspec.MsgspecError:
-        return None
-    raise ConfigError(f"{refused.place}: {refused.detail}" if refused.place else refused.detail)
 
 
 def wait_until_offered(world: World, site: str, within_s: float) -> str:

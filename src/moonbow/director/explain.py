@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 from pathlib import Path
-from urllib.parse import urlencode
 
 import msgspec
 from rich.console import Console
@@ -12,15 +10,13 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from moonbow.base.errors import ConfigError, Refused
-from moonbow.wire.traffic import Explanation, RankedSite, Refusal, decode_explanation
-from moonbow.world import Ports, World, plane_of, site_address
+from moonbow.wire.traffic import Explanation, RankedSite
+from moonbow.world import World, plane_of
 
 from . import addresses
+from .asking import ask_one
 from .shelf import Shelf
 from .snapshot import explain_address, take_snapshot
-
-ASK_S = 1.0
-ANSWER_BYTES_MAX = 1_048_576
 
 
 def explain(
@@ -59,30 +55,10 @@ def find_explanation(
 def ask_director(
     world: World, address: str, region: str | None = None, service: str = "door", at: int | None = None
 ) -> Explanation | None:
-    """What the first living director says; None if none answers within a second each."""
+    """What the first living director says; None if none answers in time."""
     asked = {"address": address, "name": service, "region": region, "snapshot": at}
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
-    hosts = (site_address(world, ref) for ref in plane_of(world))
-    return next((found for host in hosts if (found := _ask_one(host, query)) is not None), None)
-
-
-def _ask_one(host: str, query: str) -> Explanation | None:
-    line = http.client.HTTPConnection(host, Ports.DIRECTOR, timeout=ASK_S)
-    try:
-        line.request("GET", f"/explain?{query}")
-        answer = line.getresponse()
-        body = answer.read(ANSWER_BYTES_MAX)
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        line.close()
-    try:
-        if answer.status == 200:
-            return decode_explanation(body)
-        refused = msgspec.json.decode(body, type=Refusal)
-    except msgspec.DecodeError:
-        return None
-    raise ConfigError(f"{refused.place}: {refused.detail}" if refused.place else refused.detail)
+    answers = (ask_one(world, ref, "/explain", Explanation, **asked) for ref in plane_of(world))
+    return next((found for found in answers if found is not None), None)
 
 
 def work_out(
