@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from moonbow.base.ids import base32
 from moonbow.stores.home import HomeRegion
+from moonbow.stores.mariadb_link import Nodes
+from moonbow.stores.timeline_mariadb import MariaTimeline
+from moonbow.stores.timeline_mariadb_rows import SCHEMA
 from moonbow.stores.timeline_sqlite import SqliteTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.model import Answer, Fresh, Post, Row, text_body
 from moonbow.timeline.ports import Reads, Store, Tx
 from moonbow.vault.plain import Plain
 from moonbow.vault.ports import Sealer
+from moonbow.world import load_world, sql_way
 from vault_stage import vault_in
 
 T = TypeVar("T")
@@ -28,12 +33,15 @@ HOME = "emea"
 
 
 class Adapter(Protocol):
-    """One engine: how to open a region's store, and every byte that it has at rest."""
+    """One engine: how to open a region's store, and every byte that it has at rest.
+
+    `erases_late`: what was erased stays in a log of ours for a moment, and `resting` shows it.
+    """
 
     name: str
+    erases_late: bool
     sealed: bool  # then no text can be read in `resting`
 
-    def close(self) -> None: ...
     def open(self, region: str = HOME) -> Store: ...
     def resting(self) -> bytes: ...
     def writer(self) -> list[str]: ...
@@ -43,6 +51,7 @@ class SqliteAdapter:
     """The embedded store: one file and its log."""
 
     name = "sqlite"
+    erases_late = True
     sealed = False
 
     def __init__(self, folder: Path) -> None:
@@ -50,9 +59,6 @@ class SqliteAdapter:
 
     def sealer(self) -> Sealer:
         return Plain()
-
-    def close(self) -> None:
-        """Leave nothing open."""
 
     def open(self, region: str = HOME) -> SqliteTimeline:
         return SqliteTimeline(self.path, HomeRegion(region), self.sealer())
@@ -62,11 +68,11 @@ class SqliteAdapter:
 
     def writer(self) -> list[str]:
         """A program of its own that writes into this store (tests/timeline_writer.py)."""
-        return [sys.executable, str(Path(__file__).with_name("timeline_writer.py")), str(self.path.parent)]
+        return [*WRITER, str(self.path.parent)]
 
 
 class SealedSqliteAdapter(SqliteAdapter):
-    """The same with its texts sealed, by keys of `person(1)` to `person(9)` beside it."""
+    """The same with its texts sealed, by keys of `person(1)` to `person(9)` that lie beside it."""
 
     name = "sqlite-sealed"
     sealed = True
@@ -80,16 +86,49 @@ class SealedSqliteAdapter(SqliteAdapter):
     def sealer(self) -> Sealer:
         return self.vault.sealer
 
-    def close(self) -> None:
-        asyncio.run(self.vault.close())
+
+class MariaAdapter:
+    """MariaDB Galera: the node of one site of a region that runs.  Each one made begins with nothing."""
+
+    name = "mariadb"
+    erases_late = False
+    sealed = False
+
+    def __init__(self, state: Path, site: str, *, empty: bool = True) -> None:
+        self.state, self.site = state, site
+        self.world = load_world(state / "world.toml")
+        self.nodes = Nodes.of(sql_way(self.world, state, HOME, site))
+        if empty and self.ask("SHOW TABLES LIKE 'timeline\\_meta'")[0]:
+            self.ask(*(f"DELETE FROM {table}" for table in TABLES))
+
+    def open(self, region: str = HOME) -> MariaTimeline:
+        return MariaTimeline(self.nodes, HomeRegion(region))
+
+    def ask(self, *statements: str) -> list[Any]:
+        """The rows of each statement."""
+        _, connection = self.nodes.open("SET autocommit = 1")
+        with connection:
+            return [connection.ask(statement)[-1] for statement in statements]
+
+    def resting(self) -> bytes:
+        """Every value of every table.  The engine's own logs hold more, until they come round: there it is the sealing
+        that protects a text."""
+        return repr(self.ask(*(f"SELECT * FROM {table}" for table in TABLES))).encode()
+
+    def writer(self) -> list[str]:
+        return [*WRITER, f"{self.state}@{self.site}"]
 
 
-ADAPTERS: list[type[SqliteAdapter]] = [SqliteAdapter, SealedSqliteAdapter]
+TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA)
+WRITER = [sys.executable, str(Path(__file__).with_name("timeline_writer.py"))]
 
 
-def adapter_in(folder: Path) -> SqliteAdapter:
-    """The adapter whose store lies in a folder."""
-    return (SealedSqliteAdapter if (folder / "keys.db").exists() else SqliteAdapter)(folder)
+def adapter_at(where: str) -> Adapter:
+    """The store that a writer was told to write to: a folder, or a state and a site of it."""
+    state, _, site = where.partition("@")
+    if site:
+        return MariaAdapter(Path(state), site, empty=False)
+    return (SealedSqliteAdapter if (Path(where) / "keys.db").exists() else SqliteAdapter)(Path(where))
 
 
 def person(number: int, region: str = HOME) -> str:

@@ -1,4 +1,4 @@
-"""A program that writes into a store without pause: `timeline_writer.py FOLDER NAME ROOM AUTHOR COUNT [FILE_BYTES_MAX]`.
+"""A program that writes into a store without pause: `timeline_writer.py WHERE NAME ROOM AUTHOR COUNT [FILE_BYTES_MAX]`.
 
 Post n of a writer has a client id of its own, so one that starts again repeats itself.  A line per answer, at once:
 `n state seq entry`, or `n error CODE`.  A writer named `erase` redacts its first post at once, and then ends as if
@@ -13,12 +13,11 @@ import os
 import resource
 import signal
 import sys
-from pathlib import Path
 
 from moonbow.base.errors import Unavailable
 from moonbow.timeline import transactions
 from moonbow.timeline.ports import Store
-from timeline_stores import adapter_in, new_post
+from timeline_stores import adapter_at, new_post
 
 AT_ONCE = 8
 
@@ -41,7 +40,7 @@ async def post(store: Store, name: str, place: str, author: str, n: int) -> None
 
 
 async def main(folder: str, name: str, place: str, author: str, count: int, bytes_max: int) -> None:
-    store = adapter_in(Path(folder)).open()
+    store = adapter_at(folder).open()
     tell("\nready")  # a line of its own, even after one that a kill tore
     if bytes_max:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

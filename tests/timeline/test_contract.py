@@ -383,6 +383,8 @@ def test_erased_text_rests_nowhere(adapter: Adapter) -> None:
 
 def test_what_an_earlier_process_erased_leaves_the_disk_too(adapter: Adapter) -> None:
     """A process that is killed right after an erasure leaves its log to the next one."""
+    if not adapter.erases_late:
+        pytest.skip("no log of ours")
     play(adapter, lambda store: make_room(store, ROOM, ADA))
     killed = subprocess.run([*adapter.writer(), "erase", ROOM, ADA, "1"], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL
@@ -398,6 +400,8 @@ def test_what_an_earlier_process_erased_leaves_the_disk_too(adapter: Adapter) ->
 
 def test_a_reader_of_an_older_state_only_delays_the_erasure(adapter: Adapter) -> None:
     """Somebody reads on while a text is erased; when they are done, it leaves the disk."""
+    if not adapter.erases_late:
+        pytest.skip("no log of ours")
     begun, go_on = threading.Event(), threading.Event()
 
     def linger(reads: Reads) -> None:

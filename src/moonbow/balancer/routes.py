@@ -39,12 +39,14 @@ TEMPLATES = (
     "/v1/me/presence",
     "/v1/me",
     "/v1/presence",
+    "/v1/people/{person}/erasure",
     "/v1/people/{person}",
     "/v1/people",
     "/v1/sessions/refresh",
     "/v1/sessions/current",
     "/v1/sessions",
     "/v1/bootstrap",
+    "/v1/keys",
     "/v1/openapi.json",
 )
 _BUFFER = "envoy.filters.http.buffer"

@@ -19,7 +19,7 @@ from .xds import match_header, resources, typed
 
 FILTER = "moonbow-tokens"
 TYPE = "extensions.filters.http.jwt_authn.v3.JwtAuthentication"
-ANONYMOUS_PATHS = ("/v1/bootstrap", "/v1/openapi.json")
+ANONYMOUS_PATHS = ("/v1/bootstrap", "/v1/keys", "/v1/openapi.json")
 ANONYMOUS_POSTS = (SIGN_IN_PATH, SIGN_IN_PATH + "/refresh")
 _SOURCES: dict[str, Json] = {
     "bearer": {"from_headers": [{"name": "authorization", "value_prefix": "Bearer "}]},

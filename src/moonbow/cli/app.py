@@ -43,6 +43,10 @@ def make_app() -> typer.Typer:
         from moonbow.drills import cli as drills
 
         app.add_typer(drills.app, name="drill", rich_help_panel="Break and mend it")
+    if sys.argv[1:2] in ([], ["--help"], ["keys"]):  # they bring the stores' engines
+        from . import keys
+
+        app.add_typer(keys.app, name="keys", rich_help_panel="Look after data")
     passing_on = {"allow_extra_args": True, "ignore_unknown_options": True}
     for name, command in (("test", work.run_tests), ("bench", work.run_benchmarks)):
         app.command(name, rich_help_panel="Work on Moonbow", context_settings=passing_on)(command)

@@ -19,7 +19,7 @@ from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory
 from moonbow.vault.erasing import Erasing
 from moonbow.vault.ports import Keys
-from moonbow.wire.rest import ChangePerson, Erased, NewPerson, Session
+from moonbow.wire.rest import ChangePerson, Erased, Erasure, NewPerson, Session
 from moonbow.wire.shared import PublicKey, SharedRecord
 from moonbow.wire.values import Person
 from moonbow.world import SiteRef, World
@@ -103,6 +103,7 @@ class Directory:
             rpc.CREATE: staffing.serve_create,
             rpc.CHANGE: staffing.serve_change,
             rpc.ERASE: staffing.serve_erase,
+            rpc.ERASURE: staffing.serve_erasure,
         }
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -209,6 +210,10 @@ class Directory:
     async def erase_person(self, claims: Claims, ident: str) -> Erased:
         """Erase a person, here or elsewhere, from every room of their region.  `Refused`: not_allowed, …"""
         return await self._staffing.erase(claims, ident)
+
+    async def erasure(self, claims: Claims, ident: str) -> Erasure:
+        """How far somebody's erasure is, with its receipt, for admins of their company."""
+        return await self._staffing.erasure(claims, ident)
 
     async def erase(self, person: str) -> dict[str, int]:
         """Erase what the directory keeps of a person (`vault.ports.Erasable`)."""

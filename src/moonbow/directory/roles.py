@@ -70,6 +70,13 @@ def decide_erase(actor: Actor, target: Actor) -> Decision:
     return _may_handle(actor, target)
 
 
+def decide_see_erasure(actor: Actor, company: str) -> Decision:
+    """Whether `actor` may see that somebody of `company` was erased."""
+    if RANK[actor.role] < RANK["admin"] or actor.company != company:
+        return Decision(False, "only owners and admins of the person's company see it")
+    return ALLOWED
+
+
 def _may_handle(actor: Actor, target: Actor) -> Decision:
     if RANK[actor.role] < RANK["admin"]:
         return Decision(False, "only owners and admins change other people")

@@ -28,6 +28,7 @@ RELEASE = "directory.release"
 CREATE = "directory.create"
 CHANGE = "directory.change"
 ERASE = "directory.erase"
+ERASURE = "directory.erasure"
 
 Hash = Annotated[str, Meta(min_length=64, max_length=64, pattern="^[0-9a-f]{64}$")]
 Id = Annotated[str, Meta(min_length=10, max_length=64)]
@@ -140,7 +141,7 @@ class ChangeAsk(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EraseAsk(msgspec.Struct, frozen=True, array_like=True):
-    """In the person's region: erase them."""
+    """In the person's region: erase them (the answer is a `wire.rest.Erased`), or say how far that is (`Erasure`)."""
 
     actor: Id
     actor_role: Role

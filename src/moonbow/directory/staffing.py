@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home, new_id, parse_id
 from moonbow.federation.shared import SharedPlane
-from moonbow.vault.erasing import Erasing
+from moonbow.vault.erasing import Erasing, rfc3339
 from moonbow.vault.ports import Keys
-from moonbow.wire.rest import ChangePerson, Erased, NewPerson
+from moonbow.wire.rest import ChangePerson, Erased, Erasure, NewPerson
 from moonbow.wire.values import Person
 
 from . import rpc
@@ -25,7 +25,7 @@ from .login import LoginKey, normal_login
 from .model import Claims, PersonChange, PersonRow, as_person
 from .passwords import Passwords, check_new_password
 from .ports import Bus, Store
-from .roles import Actor, Decision, decide_add, decide_change, decide_erase
+from .roles import Actor, Decision, decide_add, decide_change, decide_erase, decide_see_erasure
 from .sessions import Sessions
 
 CREATE_TIMEOUT_S = 3.0
@@ -111,6 +111,12 @@ class Staffing:
         ask = rpc.EraseAsk(actor.person, actor.role, actor.company, ident)
         return await self._at(self._home_of(ident), rpc.ERASE, ask, self._erase, Erased)
 
+    async def erasure(self, claims: Claims, ident: str) -> Erasure:
+        """How far the erasure of a colleague is.  `Refused`: not_allowed (403), person_unknown (404)."""
+        actor = await self._actor(claims)
+        ask = rpc.EraseAsk(actor.person, actor.role, actor.company, ident)
+        return await self._at(self._home_of(ident), rpc.ERASURE, ask, self._erasure, Erasure)
+
     async def erase_here(self, ident: str) -> dict[str, int]:
         """End and delete what the directory keeps of a person of this region.  Safe to repeat."""
         ended = await self._store.erase_person(ident, self._now())
@@ -155,6 +161,11 @@ class Staffing:
         ask = rpc.decode_ask(payload, rpc.EraseAsk)
         await self._access_actor(caller, ask.company, ask.actor)
         return rpc.encode(await self._erase(ask))
+
+    async def serve_erasure(self, caller: str, payload: bytes) -> bytes:
+        ask = rpc.decode_ask(payload, rpc.EraseAsk)
+        await self._access_actor(caller, ask.company, ask.actor)
+        return rpc.encode(await self._erasure(ask))
 
     async def ship_releases(self) -> None:
         """Tell companies' homes of logins that are free again; what cannot be told now stays queued."""
@@ -224,6 +235,14 @@ class Staffing:
         await self._erasing.begin(row.id, row.company, {"directory": held})
         done = await self._erasing.finish(row.id)
         return Erased(person=row.id, rooms=done.counts.get("timeline", {}).get("rooms", 0), receipt=done.receipt)
+
+    async def _erasure(self, ask: rpc.EraseAsk) -> Erasure:
+        found = await self._erasing.find(ask.person)
+        if found is None:
+            raise Refused("person_unknown", "nobody with this id was erased", status=404)
+        _require(decide_see_erasure(Actor(ask.actor, ask.company, ask.actor_role), found.company))
+        state: Literal["done", "under_way"] = "done" if found.receipt else "under_way"
+        return Erasure(person=found.person, state=state, asked_at=rfc3339(found.asked_at), receipt=found.receipt)
 
     async def _at(self, region: str, op: str, ask: A, here: Callable[[A], Awaitable[T]], kind: type[T]) -> T:
         """Do `ask` in `region`: `here` if that is home, else by asking it for an answer of `kind`."""

@@ -72,7 +72,7 @@ class Gateway:
         name = f"{ref.site.name}/{self.number}"
         self.keys = open_keys(self.world, self.state, home, ref.site.name)
         self.erasing = open_erasing(self.world, self.state, home, self.keys, ref.site.name)
-        self.store = open_timeline(self.world, self.state, home, self.keys.sealer)
+        self.store = open_timeline(self.world, self.state, home, ref.site.name, self.keys.sealer)
         self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
         self.directory = Directory.open(self.world, self.state, ref, self.bus, self.keys, self.erasing, REGISTRY)
         self.erasing.ask("timeline", TimelineErasure(self.store))

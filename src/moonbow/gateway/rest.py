@@ -60,6 +60,7 @@ class Directory(Protocol):
     async def add_person(self, claims: Any, wanted: wire.NewPerson, /) -> values.Person: ...
     async def change_person(self, claims: Any, person: str, wanted: wire.ChangePerson, /) -> values.Person: ...
     async def erase_person(self, claims: Any, person: str, /) -> wire.Erased: ...
+    async def erasure(self, claims: Any, person: str, /) -> wire.Erasure: ...
 
 
 class PresenceOf(Protocol):
@@ -229,6 +230,20 @@ async def erase_person(person: IdPath, claims: Asker, house: TheHouse) -> wire.E
     return await house.directory.erase_person(claims, person)
 
 
+@get("/v1/people/{person:str}/erasure", tags=["people"])
+async def erasure(person: IdPath, claims: Asker, house: TheHouse) -> wire.Erasure:
+    """How far the erasure of a person is, with its signed receipt, for owners and admins."""
+    parse_person(house, person, "$path.person")
+    return await house.directory.erasure(claims, person)
+
+
+@get("/v1/keys", exclude_from_auth=True, tags=["doors"])
+async def keys(house: TheHouse) -> wire.PublicKeys:
+    """The public keys with which anybody can check receipts of this region."""
+    key = house.erasing.public
+    return wire.PublicKeys(keys=[wire.PublicKey(kid=key.kid, x=key.x)])
+
+
 @get("/v1/presence", tags=["people"])
 async def presence(
     claims: Asker,
@@ -382,8 +397,8 @@ async def sync(data: JSONBody[wire.SyncRequest], claims: Asker, house: TheHouse)
 
 HANDLERS = [
     bootstrap, sign_in, refresh, sign_out, sign_out_everywhere, me, set_presence, people, add_person, change_person,
-    erase_person, presence, rooms, make_room, one_room, set_title, members, add_member, remove_member, entries, say,
-    redact, mark_read, sync,
+    erase_person, erasure, keys, presence, rooms, make_room, one_room, set_title, members, add_member, remove_member,
+    entries, say, redact, mark_read, sync,
 ]  # fmt: skip
 
 

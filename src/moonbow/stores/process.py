@@ -20,13 +20,18 @@ from moonbow.world import World, sql_way
 from .directory_sql import DIRECTORY_TABLES, DirectorySql
 from .erasures_sql import ERASURES, ErasuresSql
 from .home import HomeRegion
+from .mariadb_link import Nodes
 from .sql import Sql
+from .timeline_mariadb import MariaTimeline
 from .timeline_sqlite import SqliteTimeline
 from .vault_sql import KEYS, VaultSql
 
 
-def open_timeline(world: World, state: Path, home: HomeRegion, sealer: Sealer) -> TimelineStore:
-    """The region's timeline.  Call on the loop that will hear of its commits."""
+def open_timeline(world: World, state: Path, home: HomeRegion, site: str, sealer: Sealer) -> TimelineStore:
+    """The region's timeline, for a process of `site`.  Call on the loop that will hear of its commits."""
+    data = world.regions[home.name].data
+    if data.sql == "galera" and data.documents == "sql":
+        return MariaTimeline(Nodes.of(sql_way(world, state, home.name, site)), home, sealer)
     return SqliteTimeline(state / "regions" / home.name / "timeline.db", home, sealer)
 
 

@@ -1,17 +1,16 @@
-"""Operations on the timeline's tables as transactions: as many as wait together, and each alone when one fails."""
+"""Operations of the timeline as transactions: as many as wait together, and each alone when one fails.
+
+The same for every engine: an engine opens a transaction, lets the operations run in it, and commits.
+"""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from moonbow.base.errors import Broken, MoonbowError, Unavailable
 from moonbow.timeline.model import Fresh
-from moonbow.timeline.ports import Callback
-from moonbow.vault.ports import Sealer
-
-from .timeline_rows import SqliteTx
+from moonbow.timeline.ports import Callback, Tx
 
 
 class Work:
@@ -25,70 +24,81 @@ class Work:
         self.error: BaseException | None = None
 
 
-def run_batch(
-    connection: sqlite3.Connection, region: str, sealer: Sealer, works: list[Work], now_ms: int,
-    erased: Callable[[], None] = lambda: None,
-) -> tuple[list[Fresh], bool]:  # fmt: skip
-    """Run operations as one transaction; each gets its own result or error; `erased()` is called if a text went.
+class BatchTx(Tx, Protocol):
+    """An engine's transaction as a batch sees it.  `queued`: an outbox grew; `erased`: a text went."""
+
+    queued: bool
+    erased: bool
+
+    def writes(self) -> int:
+        """How much has been written so far; only whether it grew counts."""
+        ...
+
+
+class Engine(Protocol):
+    """What runs transactions.  `faults` are its errors that are no operation's fault: they end the whole batch."""
+
+    faults: tuple[type[Exception], ...]
+
+    def transact(self, works: list[Work], run: Callable[[BatchTx], None]) -> BatchTx:
+        """`run(tx)` in a transaction that is committed when this returns; `works` is what will be run, to foresee.
+
+        May run it again when the engine took it back.  `Undone` from `run` takes it back and passes on; an engine that
+        refuses what was written raises it too.  `Unavailable` when the engine does not answer.
+        """
+        ...
+
+
+class Undone(Exception):
+    """The transaction was taken back because of `cause`."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def run_batch(engine: Engine, works: list[Work]) -> tuple[list[Fresh], bool]:
+    """Run operations as one transaction; each gets its own result or error.
 
     Returns the rows to publish, and whether an outbox grew.  When one operation fails after it has written, all is
     taken back and each runs in a transaction of its own.
     """
     try:
-        tx = _transact(connection, region, sealer, works, now_ms)
-        if tx.erased:
-            erased()
+        tx = engine.transact(works, lambda tx: _run_all(engine, tx, works))
         return tx.fresh, tx.queued
-    except _Undone as undone:
+    except Undone as undone:
         if len(works) == 1:
             works[0].result, works[0].error = None, undone.cause
             return [], False
-    except sqlite3.Error as error:
+    except Unavailable as error:
         for work in works:
-            work.result, work.error = None, Unavailable("store_unavailable", str(error))
+            work.result, work.error = None, error
         return [], False
     fresh: list[Fresh] = []
     queued = False
     for work in works:
-        work.result = work.error = None
-        more, more_queued = run_batch(connection, region, sealer, [work], now_ms, erased)
+        more, more_queued = run_batch(engine, [work])
         fresh += more
         queued |= more_queued
     return fresh, queued
 
 
-def _transact(connection: sqlite3.Connection, region: str, sealer: Sealer, works: list[Work], now_ms: int) -> SqliteTx:
-    connection.execute("BEGIN IMMEDIATE")
-    tx = SqliteTx(connection, region, sealer, now_ms)
-    try:
-        for work in works:
-            _run(connection, tx, work)
-        tx.flush()
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return tx
+def refused_write(error: Exception) -> Undone:
+    """What an operation gets whose write the engine does not take."""
+    return Undone(Broken(f"the store refuses this write: {error!r}"))
 
 
-def _run(connection: sqlite3.Connection, tx: SqliteTx, work: Work) -> None:
-    before = connection.total_changes
-    try:
-        work.result = work.work(tx, *work.args)
-    except MoonbowError as error:
-        if connection.total_changes != before:
-            raise _Undone(error) from error
-        work.error = error
-    except sqlite3.OperationalError:
-        raise
-    except Exception as error:
-        raise _Undone(Broken(f"the store refuses this write: {error!r}")) from error
-
-
-class _Undone(Exception):
-    """Internal: the batch was taken back because of `cause`."""
-
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
+def _run_all(engine: Engine, tx: BatchTx, works: list[Work]) -> None:
+    for work in works:
+        work.result = work.error = None
+        before = tx.writes()
+        try:
+            work.result = work.work(tx, *work.args)
+        except MoonbowError as error:
+            if tx.writes() != before:
+                raise Undone(error) from error
+            work.error = error
+        except engine.faults:
+            raise
+        except Exception as error:
+            raise refused_write(error) from error

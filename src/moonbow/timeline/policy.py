@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from moonbow.base.errors import Refused
 from moonbow.base.ids import home
 
-from .model import BodyAnswer, RoomView, Row, Span, Stream
+from .model import Answer, Applied, BodyAnswer, Result, RoomView, Row, Span, Stream
 from .ports import Reads
 
 
@@ -143,6 +144,20 @@ def written_by(store: Reads, person: str) -> int:
     """How many entries a person has in the rooms that they are or were in, with and without their texts."""
     streams = (store.stream(room) for room in store.seats(person))
     return sum(len(store.entries_of(stream, person)) for stream in streams if stream is not None)
+
+
+def is_refusal(result: object, error: BaseException | None) -> bool:
+    """Whether an operation came to nothing because of what it saw: a store whose state may be a moment old looks again
+    at the latest before it says so."""
+    match result:
+        case Answer(state="refused") | Result(state="refused" | "noop") | Applied(result=None):
+            return True
+        case Applied(result=inner):
+            return is_refusal(inner, None)
+        case [*results]:
+            return any(is_refusal(each, None) for each in results)
+        case _:
+            return isinstance(error, Refused)
 
 
 def was_there(store: Reads, person: str, ident: str) -> bool:

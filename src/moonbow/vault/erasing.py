@@ -126,12 +126,13 @@ def compose(erasure: Erasure, region: str, key: str | None, now: float) -> Recei
     return Receipt(
         person=erasure.person,
         region=region,
-        asked_at=_rfc3339(erasure.asked_at),
-        done_at=_rfc3339(now),
+        asked_at=rfc3339(erasure.asked_at),
+        done_at=rfc3339(now),
         key=key,
         touched=tuple(sorted(touched, key=lambda found: (found.store, found.kind))),
     )
 
 
-def _rfc3339(at: float) -> str:
+def rfc3339(at: float) -> str:
+    """A time, seconds since 1970, as people and programs read it."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

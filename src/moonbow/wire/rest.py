@@ -204,6 +204,32 @@ class Erased(Value, frozen=True):
     receipt: str | None = None
 
 
+class Erasure(Value, frozen=True):
+    """`GET /v1/people/{id}/erasure`: how far the erasure of a person is, and its receipt once it is done."""
+
+    person: str
+    state: Literal["under_way", "done"]
+    asked_at: str
+    receipt: str | None = None
+
+
+class PublicKey(Value, frozen=True):
+    """A public key as a JWK (RFC 8037)."""
+
+    kid: str
+    x: str
+    kty: Literal["OKP"] = "OKP"
+    crv: Literal["Ed25519"] = "Ed25519"
+    use: Literal["sig"] = "sig"
+    alg: Literal["EdDSA"] = "EdDSA"
+
+
+class PublicKeys(Value, frozen=True):
+    """`GET /v1/keys`: the keys that check receipts of this region, as a JWK set (RFC 7517)."""
+
+    keys: list[PublicKey]
+
+
 class PresenceList(Value, frozen=True):
     """Presence of the people asked for."""
 

@@ -1,0 +1,198 @@
+"""One connection to a region's MariaDB Galera at a time: to the own site's node, to a sister's if that does not answer.
+
+Several statements travel in one packet, so that a transaction needs few round trips.  Source of the error numbers:
+MariaDB's list of error codes; Galera adds 1213 (certification), 1180 and 1047 (not in the majority).
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import CLIENT
+from pymysql.converters import escape_string
+
+from moonbow.base.errors import ConfigError
+from moonbow.world import SqlWay
+
+CONNECT_S = 1.0  # for each step of the way in
+ANSWER_S = 4.0  # a cluster that loses a site stands still for up to 3 s
+RETURN_S = 5.0  # between two looks whether the own site's node is back
+AGAIN = frozenset({1205, 1213, 1180})  # lock wait, deadlock or certification, commit refused
+LOST = frozenset({1047, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 2006, 2013, 2014, 2027, 2055, 4031})
+SERVING = frozenset({"2", "4"})  # wsrep_local_state: donor, synced
+
+
+class Again(Exception):
+    """The transaction was taken back, and may be run again."""
+
+
+class Lost(Again):
+    """The connection is gone; what became of what was sent on it is not known."""
+
+
+@dataclass
+class Nodes:
+    """How to reach a region's nodes, the own site's first."""
+
+    hosts: tuple[tuple[str, int], ...]
+    user: str
+    database: str
+    tls: ssl.SSLContext
+    _own_is_back: threading.Event = field(default_factory=threading.Event)
+    _look_at: float = 0.0
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, way: SqlWay) -> Nodes:
+        """The nodes that a world's way to SQL names; `ConfigError` if its certificates cannot be read."""
+        try:
+            tls = ssl.create_default_context(cafile=way.ca)
+            tls.load_cert_chain(way.cert, way.key)
+        except OSError as error:
+            raise ConfigError(f"certificates of the SQL client: {error}") from error
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        return cls(tuple((host, way.port) for host in way.hosts), way.user, way.database, tls)
+
+    def open(self, session: str) -> tuple[int, MariaConnection]:
+        """A connection to the first node that serves, with its place in `hosts`; `Lost` if none does."""
+        fault: Exception | None = None
+        for place, (host, port) in enumerate(self.hosts):
+            try:
+                return place, self._open(host, port, session)
+            except (pymysql.Error, OSError) as error:
+                fault = error
+        raise Lost(f"no node of the region answers: {fault}") from fault
+
+    def own_is_back(self) -> bool:
+        """For who is connected to a sister's node: whether the own one serves again, by a look now and then."""
+        now = time.monotonic()
+        with self._looking:
+            if self._own_is_back.is_set():
+                self._own_is_back.clear()
+                return True
+            if now >= self._look_at:
+                self._look_at = now + RETURN_S
+                threading.Thread(target=self._look, name="own-node", daemon=True).start()
+        return False
+
+    def _look(self) -> None:
+        try:
+            self._open(*self.hosts[0], "SET autocommit = 1").close()
+        except (pymysql.Error, OSError):
+            return
+        self._own_is_back.set()
+
+    def _open(self, host: str, port: int, session: str) -> MariaConnection:
+        connection = MariaConnection(
+            host=host, port=port, user=self.user, database=self.database, ssl=self.tls, charset="utf8mb4",
+            autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS, connect_timeout=CONNECT_S, read_timeout=CONNECT_S,
+            write_timeout=ANSWER_S,
+        )  # fmt: skip
+        try:
+            state = connection.ask(f"{session};{_STATE}")[-1]
+            if not state or state[0][1] not in SERVING:
+                raise pymysql.err.OperationalError(1047, f"the node at {host} is not part of its cluster now")
+        except BaseException:
+            connection.close()
+            raise
+        connection.wait_for(ANSWER_S)
+        return connection
+
+
+class MariaConnection(Connection):  # type: ignore[misc]  # it has no types
+    """PyMySQL's, which answers several questions at once."""
+
+    def wait_for(self, answer_s: float) -> None:
+        """How long to wait for an answer from now on."""
+        self._read_timeout = answer_s
+
+    def ask(self, sql: str) -> list[Sequence[Any]]:
+        """The rows of each statement of `sql`."""
+        cursor = self.cursor()
+        cursor.execute(sql)
+        found = [cursor.fetchall()]
+        while cursor.nextset():
+            found.append(cursor.fetchall())
+        return found
+
+    def abandon(self) -> None:
+        """Close without a word to the server."""
+        self._force_close()
+
+
+class Link:
+    """A connection that is made again when it is lost; for one thread at a time.  `session` sets what it is for."""
+
+    def __init__(self, nodes: Nodes, session: str) -> None:
+        self._nodes, self._session = nodes, session
+        self._connection: MariaConnection | None = None
+        self.place = 0
+
+    def ready(self) -> None:
+        """Between transactions: see that there is a connection, to the own site's node if that serves again."""
+        if self._connection is not None and self.place and self._nodes.own_is_back():
+            self.drop()
+        if self._connection is None:
+            self.place, self._connection = self._nodes.open(self._session)
+
+    def run(self, sql: str) -> list[Sequence[Any]]:
+        """The rows of each statement of `sql`.  `Again`, `Lost`, or the driver's error."""
+        if self._connection is None:
+            raise Lost("not connected")
+        try:
+            return self._connection.ask(sql)
+        except (pymysql.OperationalError, pymysql.InternalError, pymysql.InterfaceError, OSError) as error:
+            code = error.args[0] if error.args else 0
+            if code in AGAIN:
+                raise Again(str(error)) from error
+            if code in LOST or not isinstance(error, pymysql.OperationalError):
+                self.drop()
+                raise Lost(str(error)) from error
+            raise
+
+    def drop(self) -> None:
+        """Close the connection without ado; the server takes back what was not committed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+
+
+def fill(sql: str, values: Sequence[object]) -> str:
+    """A statement with its `?` filled in."""
+    parts = _parts(sql)
+    if len(parts) != len(values) + 1:
+        raise ValueError(f"{len(values)} values for {len(parts) - 1} places")
+    text = [parts[0]]
+    for value, part in zip(values, parts[1:], strict=True):
+        text += (literal(value), part)
+    return "".join(text)
+
+
+def literal(value: object) -> str:
+    """A value as MariaDB reads it in a statement, with backslash escapes on."""
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            return f"'{escape_string(value)}'"
+        case int():
+            return str(int(value))
+        case bytes():
+            return f"x'{value.hex()}'"
+    raise TypeError(f"{type(value).__name__} has no place in a statement")
+
+
+@lru_cache(maxsize=1024)
+def _parts(sql: str) -> list[str]:
+    return sql.split("?")
+
+
+_STATE = "SHOW STATUS LIKE 'wsrep_local_state'"

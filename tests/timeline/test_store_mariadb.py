@@ -1,0 +1,241 @@
+"""What is particular to MariaDB Galera: what is lost on the way, what another site changed, and a node that goes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from galera_cluster import SITES, Cluster
+from moonbow.stores.home import HomeRegion
+from moonbow.stores.timeline_mariadb import MariaTimeline
+from moonbow.timeline import transactions
+from moonbow.timeline.model import Answer, Known, Row
+from moonbow.timeline.ports import Reads, Tx
+from support import eventually_async
+from swallower import Swallower
+from timeline_stores import (
+    HOME,
+    MariaAdapter,
+    Published,
+    all_rows,
+    dense,
+    make_room,
+    new_post,
+    person,
+    play,
+    room,
+    rows,
+    say,
+)
+
+pytestmark = pytest.mark.slow
+ADA, BOB, EVE = person(1), person(2), person(3)
+ROOM, OTHER = room(1), room(2)
+
+
+@pytest.fixture
+def adapter(galera_node: Cluster) -> MariaAdapter:
+    return MariaAdapter(galera_node.state, SITES[0])
+
+
+@pytest.fixture
+def way(adapter: MariaAdapter) -> Iterator[Swallower]:
+    relay = Swallower(*adapter.nodes.hosts[0])
+    yield relay
+    relay.close()
+
+
+@pytest.mark.parametrize("lost", ["answer", "request"])
+def test_a_commit_of_which_nothing_is_heard_is_asked_for_again(
+    adapter: MariaAdapter, way: Swallower, lost: str
+) -> None:
+    """The way to the database is cut as the answer to COMMIT comes, or as COMMIT leaves.  What was asked is placed
+    once, and every one who asked gets the answer that counts."""
+    seen: list[Known | None] = []
+    asked = new_post(ADA, ROOM, "unheard")
+
+    async def go() -> None:
+        address, _ = adapter.nodes.hosts[0]
+        store = MariaTimeline(replace(adapter.nodes, hosts=((address, way.port),)), HomeRegion(HOME))
+        await make_room(store, ROOM, ADA)
+        heard = Published(store)
+
+        def look(tx: Tx) -> None:
+            seen.append(tx.post(ADA, asked.client_id))
+
+        def cut(tx: Tx) -> None:
+            """The last of the batch: what is sent next is its commit."""
+            if len(seen) == 1:
+                way.lose = lost
+
+        answers = await _at_once(
+            store, [(look,), (transactions.post, asked), (transactions.post, new_post(ADA, ROOM, 2)), (cut,)]
+        )
+        assert way.lost == 1, "the trial: something was lost"
+        assert store.retries == 1
+        assert [known is not None for known in seen] == [False, lost == "answer"], "it had been committed, or not"
+        assert [answer.seq for answer in answers[1:3]] == [2, 3]
+        assert [f.row.entry for f in heard.fresh] == [answer.entry for answer in answers[1:3]], "both are published"
+        again: Answer = await store.write(transactions.post, asked)
+        assert again == answers[1]
+        found = await rows(store, ROOM)
+        assert dense(found)
+        assert [row.entry for row in found[1:]] == [answer.entry for answer in answers[1:3]]
+        store.close()
+
+    asyncio.run(go())
+
+
+def test_a_membership_that_another_hand_changed_meanwhile_counts(adapter: MariaAdapter) -> None:
+    """An operation that waits for a stream's lock sees what was done under it."""
+
+    async def go(store: MariaTimeline) -> None:
+        await make_room(store, ROOM, ADA, BOB)
+        other = adapter.open()
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slowly(tx: Tx) -> object:
+            done = transactions.change_member(tx, ROOM, ADA, BOB, False)
+            begun.set()
+            go_on.wait(1)
+            return done
+
+        leaving = asyncio.ensure_future(other.write(slowly))
+        assert await asyncio.to_thread(begun.wait, 5)
+        late = asyncio.ensure_future(say(store, BOB, ROOM, "late"))
+        await asyncio.sleep(0.1)
+        assert not late.done(), "the trial: it waits"
+        go_on.set()
+        await leaving
+        assert (await late).code == "not_member"
+        other.close()
+
+    play(adapter, go)
+
+
+def test_who_is_erased_while_they_write_has_written_nothing(adapter: MariaAdapter) -> None:
+    """An erasure and a first message meet: the one that comes second sees the other."""
+
+    async def go(store: MariaTimeline) -> None:
+        await make_room(store, ROOM, ADA, BOB)
+        other = adapter.open()
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slowly(tx: Tx) -> int:
+            count = transactions.erase_person(tx, BOB)
+            begun.set()
+            go_on.wait(1)
+            return count
+
+        erasing = asyncio.ensure_future(other.write(slowly))
+        assert await asyncio.to_thread(begun.wait, 5)
+        late = asyncio.ensure_future(say(store, BOB, ROOM, "late"))
+        await asyncio.sleep(0.1)
+        go_on.set()
+        await erasing
+        assert (await late).code == "person_erased"
+        other.close()
+
+    play(adapter, go)
+
+
+# -- two sites -------------------------------------------------------------------------------------------------------
+
+
+def test_two_sites_write_into_one_room(galera_cluster: Cluster) -> None:
+    """Both nodes take what their own gateways ask; conflicts are run again, and nothing is lost, doubled or refused."""
+
+    async def go() -> None:
+        stores = [MariaAdapter(galera_cluster.state, site, empty=not n).open() for n, site in enumerate(SITES)]
+        await make_room(stores[0], ROOM, ADA, BOB)
+        answers = await asyncio.gather(
+            *(_say_all(store, author, 150) for store, author in zip(stores, (ADA, BOB), strict=True))
+        )
+        assert sum(store.retries for store in stores) > 0, "the trial: they got in each other's way"
+        placed = {answer.entry: answer.seq for some in answers for answer in some}
+        assert len(placed) == 300
+        for store in stores:
+            found = await store.read_latest(_rows)
+            assert dense(found)
+            assert {row.entry: row.seq for row in found if row.kind == "entry"} == placed
+            store.close()
+
+    asyncio.run(go())
+
+
+def test_nobody_is_refused_on_an_older_state(galera_cluster: Cluster) -> None:
+    """Who is let in at one site may write at the other one at once, and reads there what was said here."""
+
+    async def go() -> None:
+        here, there = (MariaAdapter(galera_cluster.state, site, empty=not n).open() for n, site in enumerate(SITES))
+        for n in range(60):
+            await make_room(here, room(n), ADA)
+            await here.write(transactions.change_member, room(n), ADA, BOB, True)
+            assert (await say(there, BOB, room(n), n)).state == "placed"
+            assert (await here.read_latest(lambda reads, n=n: reads.heads([room(n)]))) == {room(n): 3}
+        here.close()
+        there.close()
+
+    asyncio.run(go())
+
+
+def test_a_node_that_hangs_is_left_for_its_sister_and_returned_to(galera_cluster: Cluster) -> None:
+    adapter = MariaAdapter(galera_cluster.state, SITES[0])
+    pid = galera_cluster.engine_pid(SITES[0])
+
+    async def go() -> None:
+        store = adapter.open()
+        await make_room(store, ROOM, ADA)
+        loop = asyncio.get_running_loop()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began = loop.time()
+            assert (await say(store, ADA, ROOM, "meanwhile")).seq == 2
+            assert loop.time() - began < 7.5
+            assert len(await rows(store, ROOM)) == 2
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert (await say(store, ADA, ROOM, "after")).seq == 3
+
+        async def is_home() -> bool:
+            await say(store, ADA, ROOM, loop.time())
+            return store.place == 0
+
+        await eventually_async(is_home, within_s=30)
+        assert dense(await store.read_latest(_rows))
+        store.close()
+
+    asyncio.run(go())
+    galera_cluster.until_redundant()
+
+
+async def _say_all(store: MariaTimeline, author: str, count: int) -> list[Answer]:
+    """Eight at a time."""
+    said: list[Answer] = []
+    for start in range(0, count, 8):
+        some = range(start, min(start + 8, count))
+        said += await asyncio.gather(*(say(store, author, ROOM, f"{author}-{n}") for n in some))
+    return said
+
+
+def _rows(reads: Reads) -> list[Row]:
+    return all_rows(reads, ROOM)
+
+
+async def _at_once(store: MariaTimeline, works: list[tuple[Any, ...]]) -> list[Any]:
+    """The answers of operations that run as one batch, in their order."""
+    begun, go_on = threading.Event(), threading.Event()
+    holding = asyncio.ensure_future(store.write(lambda tx: (begun.set(), go_on.wait(1))))
+    assert await asyncio.to_thread(begun.wait, 5)
+    waiting = [asyncio.ensure_future(store.write(*work)) for work in works]
+    await asyncio.sleep(0)
+    go_on.set()
+    await holding
+    return await asyncio.gather(*waiting)
