@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from conftest_gateway import SLOT, Scene
-from moonbow.drills.search import search
 from moonbow.vault.receipts import PublicJwk, read_receipt
+from moonbow.watch.search import search
 from moonbow.world import load_world
 from support import eventually
 
