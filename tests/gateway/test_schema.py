@@ -77,6 +77,7 @@ class Trial:
         said = self.ask(
             "POST", f"/v1/rooms/{self.rooms[0]}/entries", self.token, {"client_id": str(uuid.uuid4()), "text": "a"}
         )
+        self.files = [self.file(name) for name in ("a.png", "b.txt")] + ["fil_apac_01k00000000000000000000000"]
         self.entries = [said["id"], "ent_apac_01k00000000000000000000000"]
 
     def ask(self, method: str, path: str, token: str | None, body: Any) -> Any:
@@ -84,6 +85,13 @@ class Trial:
         answer = self.session.request(method, self.url + path, json=body, headers=headers, timeout=10)
         assert answer.status_code < 300, answer.text
         return answer.json()
+
+    def file(self, name: str) -> str:
+        made = self.ask("POST", "/v1/files", self.token, {"name": name, "size": 4})
+        headers = {"Host": self.name, "Authorization": f"Bearer {self.token}", "Content-Range": "bytes 0-3/4"}
+        sent = self.session.put(f"{self.url}/v1/files/{made['id']}/content", data=b"text", headers=headers, timeout=10)
+        assert sent.json()["state"] == "ready", sent.text
+        return str(made["id"])
 
     def add(self, owner: str, login: str, role: str) -> dict[str, Any]:
         wanted = {"login": login, "password": PASSWORD, "name": login.split("@")[0], "role": role, "region": "emea"}
@@ -98,11 +106,19 @@ class Trial:
         """Let about half of the requests meet something that exists; says whether this one does now."""
         aimed = False
         chance = random.Random(repr((case.path_parameters, case.body)))
-        known = {"room": self.rooms, "person": [self.prey["id"], self.leaver["id"]], "entry": self.entries}
+        known = {
+            "room": self.rooms,
+            "person": [self.prey["id"], self.leaver["id"]],
+            "entry": self.entries,
+            "file": self.files,
+        }
         for name in case.path_parameters or {}:
             if name in known and chance.random() < 0.6:
                 case.path_parameters[name] = chance.choice(known[name])
                 aimed = True
+        if isinstance(case.body, dict) and isinstance(case.body.get("files"), list) and chance.random() < 0.5:
+            case.body["files"] = self.files[: chance.randint(0, 2)]
+            aimed = True
         if isinstance(case.body, dict) and isinstance(case.body.get("members"), list) and chance.random() < 0.5:
             case.body["members"] = [self.prey["id"]] * chance.randint(0, 2)
             aimed = True

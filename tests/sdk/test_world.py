@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
@@ -276,6 +277,95 @@ def test_killed_door_is_noticed_and_passed_over(town: Town) -> None:
     town.play(play)
 
 
+def test_a_file_goes_on_over_the_loss_of_its_site_and_reaches_another_region(town: Town, tmp_path: Path) -> None:
+    content = os.urandom(6 * 1_048_576 + 17)
+    (tmp_path / "far.bin").write_bytes(content)
+    done: list[int] = []
+
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            room = await ada.create_room("Files", [kenji.person.id])
+            served = (await ada.me()).served_by.site
+
+            def progress(received: int, total: int) -> None:
+                assert total == len(content)
+                if not done:
+                    losing.append(asyncio.create_task(town.stage.kill_site(served)))
+                done.append(received)
+
+            losing: list[asyncio.Task[None]] = []
+            file = await ada.upload(tmp_path / "far.bin", on_progress=progress)
+            await losing[0]
+            assert (file.name, file.state, done[-1]) == ("far.bin", "ready", len(content))
+            assert done == sorted(done)
+            first, second = await asyncio.gather(
+                ada.send(room.id, "", files=[file]), ada.send(room.id, "said after it")
+            )
+            assert (first.seq or 0) < (second.seq or 0), "what is said behind a file stays behind it"
+            row = await until(
+                kenji, Row, lambda row: row.stream == room.id and row.kind == "entry" and row.target is None
+            )
+            if row.body is None:
+                body = (await until(kenji, BodyEvent, lambda event: event.id == row.id)).body
+            else:
+                body = row.body
+            assert body is not None
+            assert body["files"] == [
+                {"id": file.id, "name": "far.bin", "type": file.type, "size": file.size, "thumbnail": False}
+            ]
+            await kenji.download(file.id, tmp_path / "back.bin")
+            await town.stage.restore()
+
+    town.play(play)
+    assert (tmp_path / "back.bin").read_bytes() == content
+
+
+def test_an_upload_of_an_earlier_run_is_gone_on_with(town: Town) -> None:
+    content = os.urandom(2 * 1_048_576)
+
+    async def play() -> None:
+        class Enough(Exception):
+            pass
+
+        def stop(_done: int, _total: int) -> None:
+            raise Enough
+
+        async with await town.sign_in("emea") as ada:
+            with pytest.raises(Enough):
+                await ada.upload(content, "later.bin", on_progress=stop)
+            (begun,) = [file async for file in ada.files() if file.state == "uploading"]
+            with pytest.raises(Refused, match="file_changed"):
+                await ada.upload(content[1:], resume=begun.id)
+            parts: list[int] = []
+            file = await ada.upload(content, resume=begun.id, on_progress=lambda done, _: parts.append(done))
+            assert (file.id, parts) == (begun.id, [len(content)])
+            assert await ada.download(file.id) == content
+            await ada.delete_file(file.id)
+            with pytest.raises(Refused, match="file_unknown"):
+                await ada.download(file.id)
+
+    town.play(play)
+
+
+def test_a_picture_becomes_an_avatar(town: Town) -> None:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (400, 300), "navy").save(out, "PNG")
+
+    async def play() -> None:
+        async with town.both() as (ada, kenji):
+            file = await ada.upload(out.getvalue(), "me.png")
+            assert Image.open(io.BytesIO(await ada.thumbnail(file.id))).size == (320, 240)
+            tag = await ada.set_avatar(file)
+            shown = await kenji.avatar(ada.person.id)
+            assert Image.open(io.BytesIO(shown)).size == (256, 256)
+            assert tag in [person.avatar for person in await kenji.people()]
+            assert await ada.set_avatar(None) is None
+
+    town.play(play)
+
+
 def test_home_out_of_reach_is_said_and_waited_out(town: Town) -> None:
     async def play() -> None:
         person = town.people["apac"]
@@ -318,7 +408,10 @@ def test_who_was_away_for_too_long_reads_the_history_anew(town: Town) -> None:
     town.play(play)
 
 
-@pytest.mark.parametrize(("example", "says"), [("hello.py", "placed as number"), ("export.py", '"body"')])
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [("hello.py", "placed as number"), ("export.py", '"body"'), ("send_file.py", "came back as it was")],
+)
 def test_examples_of_the_handbook_run(town: Town, example: str, says: str) -> None:
     person = town.people["emea"]
     done = subprocess.run(

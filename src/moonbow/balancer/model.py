@@ -29,6 +29,7 @@ REQUESTS_BURST, REQUESTS_PER_S = 8_000, 4_000  # of one client address
 CLIENTS_COUNTED_MAX = 10_000  # addresses with a counter of their own; the least used is forgotten
 CONNECTIONS_PER_CLIENT = 2  # a browser opens one for pages and one for its stream
 ANSWER_S = 15.0  # to answer a request that is not a stream
+CONTENT_IDLE_S = 45.0  # without a byte of a file, in either direction: longer than its store may take
 TRY_S = 2.0  # for one of the attempts at a request that may be repeated
 DRAIN_S = 600
 SOCKET_PATH_BYTES_MAX = 107  # of a unix socket on Linux

@@ -7,9 +7,12 @@ path template, so that a log can name it without naming anybody.
 
 from __future__ import annotations
 
+from moonbow.base.limits import FILE_PART_BYTES
+
 from .clusters import LOCAL_REST, LOCAL_STREAM, OWN_REST, OWN_STREAM, region_cluster
 from .model import (
     ANSWER_S,
+    CONTENT_IDLE_S,
     DOOR_HEADER,
     ELSEWHERE_HEADER,
     HOME_HEADER,
@@ -26,7 +29,11 @@ from .xds import extension, match_methods, resources, set_header, typed
 
 HIDDEN = ("/metrics", "/status")
 REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+CONTENT = "/v1/files/{file}/content"
 TEMPLATES = (
+    "/v1/files/{file}",
+    "/v1/files",
+    "/v1/avatars/{person}",
     "/v1/rooms/{room}/entries/{entry}",
     "/v1/rooms/{room}/entries",
     "/v1/rooms/{room}/members/{person}",
@@ -36,6 +43,7 @@ TEMPLATES = (
     "/v1/rooms/{room}",
     "/v1/rooms",
     "/v1/sync",
+    "/v1/me/avatar",
     "/v1/me/presence",
     "/v1/me",
     "/v1/presence",
@@ -127,6 +135,7 @@ def _table(door: Door, home: str, health: SiteHealth, rest: str, stream: str) ->
         routes.append(_edge_health(door, health))
     routes.append(_stream(stream, session_of(door.world.balancing.stream, "stream") if own_gateways else None))
     session = session_of(door.world.balancing.rest, "rest") if own_gateways else None
+    routes.append(_content(rest, session))
     for template in TEMPLATES:
         routes += _both(template, _match(template), rest, session)
     routes += _both("other", {"prefix": "/"}, rest, session)
@@ -162,6 +171,19 @@ def _both(name: str, match: Json, cluster: str, session: Json | None) -> list[Js
         {"name": name, "match": {**match, "headers": [match_methods(*REPEATABLE)]}, "route": eager, **session_filter},
         {"name": name, "match": match, "route": careful, **session_filter},
     ]
+
+
+def _content(cluster: str, session: Json | None) -> Json:
+    """Parts of files in, whole files out: a larger body than elsewhere, no end but silence, and tried again only if
+    nothing was sent, for a part is long and its sender knows how to go on."""
+    kind = "extensions.filters.http.buffer.v3.BufferPerRoute"
+    larger = typed(kind, buffer={"max_request_bytes": FILE_PART_BYTES})
+    return {
+        "name": CONTENT,
+        "match": _match(CONTENT),
+        "route": {"cluster": cluster, "timeout": "0s", "idle_timeout": f"{CONTENT_IDLE_S}s", "retry_policy": _retry()},
+        "typed_per_filter_config": {_BUFFER: larger, **(session or {})},
+    }
 
 
 def _stream(cluster: str, session: Json | None) -> Json:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
+
+from msgspec.structs import replace
 
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home
@@ -20,14 +22,20 @@ from moonbow.wire.values import Person
 from . import rpc
 from .access import access_company, decide_access
 from .cursors import Cursors
-from .model import as_person
+from .model import PersonRow, as_person
 from .ports import Bus, Store
 
 T = TypeVar("T")
 REMEMBER_S = 60.0
 REMEMBERED_MAX = 20_000
 ASKED_MAX = 2_000
+Tags = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
 Page = tuple[list[Person], str | None, list[str]]
+
+
+async def no_tags(_people: Sequence[str]) -> Mapping[str, str]:
+    """Nobody has a picture."""
+    return {}
 
 
 class People:
@@ -42,6 +50,7 @@ class People:
         self._bus = bus
         self._cursors = cursors
         self._now = now
+        self.tags: Tags = no_tags
         self._people: Remembered[Person] = Remembered(REMEMBERED_MAX, REMEMBER_S)
         self._companies: Remembered[str] = Remembered(REMEMBERED_MAX, REMEMBER_S)
 
@@ -70,7 +79,13 @@ class People:
 
     async def _own_page(self, ask: rpc.PeopleAsk) -> list[rpc.Found]:
         found = await self._store.people(ask.company, ask.query, ask.after, ask.limit)
-        return [rpc.Found(key, as_person(row)) for key, row in found]
+        people = await self._shown([row for _, row in found])
+        return [rpc.Found(key, person) for (key, _), person in zip(found, people, strict=True)]
+
+    async def _shown(self, rows: Sequence[PersonRow]) -> list[Person]:
+        """People of this region as colleagues see them."""
+        tags = await self.tags([row.id for row in rows])
+        return [replace(as_person(row), avatar=tags.get(row.id)) for row in rows]
 
     async def serve_people(self, caller: str, payload: bytes) -> bytes:
         """A page of this region's people for another region of their company."""
@@ -100,7 +115,7 @@ class People:
             else:
                 wanted.setdefault(home(ident), []).append(ident)
         own = wanted.pop(self._region, [])
-        found |= {row.id: as_person(row) for row in await self._store.persons(own)} if own else {}
+        found |= {one.id: one for one in await self._shown(await self._store.persons(own))} if own else {}
         asks = [
             (region, some[start : start + rpc.PERSONS_MAX])
             for region, some in wanted.items()
@@ -126,7 +141,7 @@ class People:
         ask = rpc.decode_ask(payload, rpc.PersonsAsk)
         rows = await self._store.persons(ask.people)
         companies = {row.company: await self._store.shared.company(row.company) for row in rows}
-        return rpc.encode([as_person(row) for row in rows if decide_access(caller, companies[row.company])])
+        return rpc.encode(await self._shown([row for row in rows if decide_access(caller, companies[row.company])]))
 
     async def company_name(self, company: str) -> str:
         """A company's name, from its home; empty while that is out of reach."""

@@ -32,7 +32,7 @@ from .login import login_key_path, read_login_key
 from .metrics import Metrics
 from .model import Claims
 from .passwords import Passwords
-from .people import Page, People
+from .people import Page, People, Tags
 from .ports import Bus, Store
 from .refresh import parse_refresh_token
 from .sessions import OnRevoked, Sessions
@@ -218,6 +218,10 @@ class Directory:
     async def erase(self, person: str) -> dict[str, int]:
         """Erase what the directory keeps of a person (`vault.ports.Erasable`)."""
         return await self._staffing.erase_here(person)
+
+    def show_avatars(self, tags: Tags) -> None:
+        """Ask `tags` for the pictures of this region's people: the tag of each who has one."""
+        self._people.tags = tags
 
     async def erased(self) -> list[str]:
         """Everybody ever erased in this region: to be erased again after a restore, or a crash between the two."""

@@ -22,7 +22,7 @@ from moonbow.base.errors import MoonbowError
 from moonbow.base.ids import home
 from moonbow.wire.values import Fault, Problem
 
-from . import operator, problems
+from . import files, operator, problems
 from .document import describe
 from .frames import encode
 from .pages import Page, serve_page
@@ -47,7 +47,7 @@ def openapi(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
 def make_api(house: House) -> Litestar:
     """The API as Litestar serves it."""
     return Litestar(
-        route_handlers=[*HANDLERS, *operator.HANDLERS, openapi],
+        route_handlers=[*HANDLERS, *files.HANDLERS, *operator.HANDLERS, openapi],
         dependencies={"house": Provide(provide_house), "claims": Provide(provide_claims)},
         exception_handlers={Exception: _problem, HTTPException: _problem, 404: _problem, 405: _problem, 500: _problem},
         state=State({"house": house}),

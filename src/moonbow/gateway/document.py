@@ -10,18 +10,22 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from moonbow.wire import rest, traffic, values
+from moonbow.wire import files, rest, traffic, values
 
 from .problems import MEDIA_TYPE, TITLES
 
 ALWAYS = (400, 404, 408, 413, 429, 431, 503)  # by the gateway, or by the door before it
 WITH_TOKEN = (401, 403)
 WITH_BODY = (409,)
+BYTES_IN = ("put_part",)
+BYTES_OUT = {"get_content": (("*/*", 200), ("*/*", 206)), "avatar": (("image/webp", 200),)}
+RANGES = ("get_content",)
 _SCHEMA = "#/components/schemas/{name}"
 _REST = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 _PATHS = {
     "room": rf"^(rom|dir)_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "person": rf"^usr_[a-z][a-z0-9]{{0,15}}_{_REST}$",
+    "file": rf"^fil_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "entry": rf"^ent_[a-z][a-z0-9]{{0,15}}_{_REST}$",
     "order": "^[A-Za-z0-9.]+$",
 }
@@ -41,6 +45,7 @@ def describe(app: Litestar) -> dict[str, Any]:
         for parameter in operation.get("parameters", ()):
             _describe_parameter(parameter)
         extra = (WITH_TOKEN if signed_in or "data" in parameters else ()) + (WITH_BODY if "data" in parameters else ())
+        _describe_bytes(operation)
         for status in (*ALWAYS, *extra):
             operation["responses"][str(status)] = {"$ref": f"#/components/responses/{status}"}
     return document
@@ -63,7 +68,7 @@ def _components() -> dict[str, Any]:
     """The schemas of everything that requests and answers carry, by the one library that also checks them."""
     kinds = [
         kind
-        for module in (rest, traffic, values)
+        for module in (files, rest, traffic, values)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
     ]
@@ -72,6 +77,22 @@ def _components() -> dict[str, Any]:
         if (client_id := shape.get("properties", {}).get("client_id")) is not None and "minLength" in client_id:
             client_id["format"] = "uuid"
     return found
+
+
+def _describe_bytes(operation: dict[str, Any]) -> None:
+    """What goes in or comes out as it is: types cannot say so."""
+    name, answers = operation["operationId"], operation["responses"]
+    whole = {"schema": {"type": "string", "format": "binary"}}
+    if name in BYTES_IN:
+        operation["requestBody"] = {"content": {"application/octet-stream": whole}, "required": True}
+        answers["409"] = {"$ref": "#/components/responses/409"}
+    for kind, status in BYTES_OUT.get(name, ()):
+        answers[str(status)] = {"description": "The bytes", "content": {kind: whole}}
+    if name in BYTES_OUT:
+        answers["304"] = {"description": "What is known already is still so"}
+    if name in RANGES:
+        answers["416"] = {"$ref": "#/components/responses/416"}
+        operation["parameters"].append({"name": "Range", "in": "header", "schema": {"type": "string"}})
 
 
 def _describe_parameter(parameter: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ TITLES = {
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
+    416: "No such part of it",
     422: "The request cannot be done",
     429: "Too many requests",
     431: "The request's headers are too large",

@@ -31,9 +31,10 @@ from moonbow.bus.client import Bus
 from moonbow.directory.process import Directory
 from moonbow.federation.model import unpack_live
 from moonbow.federation.process import Federation
+from moonbow.files.process import Files, open_objects, open_scanner
 from moonbow.presence.process import Presence
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.process import open_erasing, open_keys, open_timeline
+from moonbow.stores.process import open_erasing, open_files, open_keys, open_timeline
 from moonbow.wire import rest as wire
 from moonbow.wire import subjects
 from moonbow.world import Ports, SiteRef, World, load_world, site_address
@@ -83,7 +84,16 @@ class Gateway:
         )
         self.flow.federation = self.federation
         self.store.on_commit(self.flow.committed)
-        self.hub = Hub(self.flow, self.store, self.directory.check, self.presence, region, ref.site.name, ref.site.city)
+        self.files = Files(
+            self.world, self.store, open_files(self.world, self.state, home, ref.site.name),
+            open_objects(self.world, self.state, region), self.bus, tuple(visible_regions(self.world, region)),
+            self._leads, sealer=self.keys.sealer, scanner=open_scanner(self.world),
+        )  # fmt: skip
+        self.directory.show_avatars(self.files.avatars.tags)
+        self.erasing.ask("files", self.files)
+        self.hub = Hub(
+            self.flow, self.store, self.files, self.directory.check, self.presence, region, ref.site.name, ref.site.city
+        )
         self.hub.load = self._meter.line
         self.doors = Doors(self.world, ref, visible_regions(self.world, region))
         self.directors = Directors(self.world, self.state, ref)
@@ -93,6 +103,7 @@ class Gateway:
         self._tasks = [
             asyncio.create_task(self.flow.run(), name="flow"),
             asyncio.create_task(self.federation.run(), name="federation"),
+            asyncio.create_task(self.files.run(), name="files"),
             asyncio.create_task(self._watch_doors(), name="doors"),
         ]
         for task in self._tasks:
@@ -127,6 +138,8 @@ class Gateway:
         if op.startswith("presence."):
             presence: bytes = await self.presence.serve(caller, op, payload)
             return presence
+        if op.startswith("files."):
+            return await self.files.serve(caller, op, payload)
         answer = await self.directory.serve(caller, op, payload)
         if answer is None:
             raise Refused("operation_unknown", "this region does not know the operation", status=404)
@@ -136,7 +149,7 @@ class Gateway:
         address = site_address(self.world, self.ref)
         house = House(
             directory=self.directory, erasing=self.erasing, presence=self.presence, store=self.store, flow=self.flow,
-            federation=self.federation, doors=self.doors, directors=self.directors, calls=Calls(),
+            federation=self.federation, files=self.files, doors=self.doors, directors=self.directors, calls=Calls(),
             regions=visible_regions(self.world, self.ref.region),
             served_by=wire.Served(region=self.ref.region, site=self.ref.site.name, city=self.ref.site.city),
         )  # fmt: skip
@@ -244,7 +257,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for name in ("presence", "directory", "doors", "directors", "bus"):
+        for name in ("presence", "files", "directory", "doors", "directors", "bus"):
             room = getattr(self, name, None)
             if room is not None:
                 with contextlib.suppress(MoonbowError, OSError, TimeoutError):

@@ -24,8 +24,9 @@ from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home, is_uuid, new_id, parse_id
 from moonbow.directory.tokens import is_operator
 from moonbow.federation.process import Federation
+from moonbow.files.process import Files
 from moonbow.timeline import policy, transactions
-from moonbow.timeline.model import Answer, Post, Result, RoomView, Row, read_body, text_body, title_body
+from moonbow.timeline.model import Answer, Post, Result, RoomView, Row, read_body, title_body
 from moonbow.timeline.ports import Reads, Store
 from moonbow.vault.erasing import Erasing
 from moonbow.wire import rest as wire
@@ -35,6 +36,7 @@ from moonbow.wire.traffic import OrderGiven
 from .doors import Doors
 from .flow import Flow
 from .frames import rfc3339, row_value
+from .messages import body_with_files, plain_body
 
 T = TypeVar("T")
 IdPath = Annotated[str, PathParameter(max_length=64)]
@@ -87,6 +89,7 @@ class House:
     store: Store
     flow: Flow
     federation: Federation
+    files: Files
     doors: Doors
     directors: Directors
     calls: Calls
@@ -352,9 +355,10 @@ async def entries(
 @post("/v1/rooms/{room:str}/entries", status_code=201, tags=["entries"])
 async def say(room: IdPath, data: JSONBody[wire.NewEntry], claims: Asker, house: TheHouse) -> wire.Posted:
     """Say something.  The same `client_id` again answers with the entry's present state."""
-    body = text_body(data.text)
-    if len(body) > limits.BODY_BYTES_MAX + 64:
-        raise Refused("too_long", f"at most {limits.BODY_BYTES_MAX} bytes", status=413, place="$.text")
+    if not data.files:
+        return await place(house, claims.sub, room, data.client_id, plain_body(data.text))
+    parse_room(house, room)
+    body = await body_with_files(house.files, claims.sub, room, data.client_id, data.text, data.files)
     return await place(house, claims.sub, room, data.client_id, body)
 
 
@@ -425,14 +429,14 @@ def parse_room(house: House, ident: str) -> str:
     return ident
 
 
-async def require_colleagues(house: House, org: str, people: Sequence[str]) -> None:
+async def require_colleagues(house: House, org: str, people: Sequence[str], place: str = "$.members") -> None:
     """Refuse people who are not of the asker's company, or whose region cannot say so now."""
     if not people:
         return
     found = await house.directory.colleagues(org, people)
     for person in people:
         if person not in found:
-            raise Refused("person_unknown", f"there is no colleague {person}", status=404, place="$.members")
+            raise Refused("person_unknown", f"there is no colleague {person}", status=404, place=place)
 
 
 async def require_member(house: House, person: str, room: str) -> None:

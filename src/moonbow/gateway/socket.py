@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from moonbow.base import limits
 from moonbow.base.errors import MoonbowError, Refused, Unavailable
 from moonbow.base.ids import is_uuid, new_id, parse_id
 from moonbow.timeline import transactions
-from moonbow.timeline.model import Answer, Post, text_body
+from moonbow.timeline.model import Answer, Post
 from moonbow.timeline.ports import Store
 from moonbow.wire import stream as wire
 from moonbow.wire import values
@@ -32,6 +33,7 @@ from . import problems
 from .flow import Flow
 from .frames import encode
 from .live import Session
+from .messages import Attaches, body_with_files, plain_body
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("moonbow.gateway.access")
@@ -44,6 +46,7 @@ FRAMES_BURST = 1000.0
 PAUSE_BYTES = 262_144
 HELLO_S = 5.0
 LEAVE_S = 2.0  # for a client to answer our close
+WAITING_MAX = 256  # messages behind one whose files are being looked up
 SLOW_S = 10.0  # for one that did not read to read what was sent, and the close behind it
 _decode = msgspec.json.Decoder(wire.ClientFrame).decode
 TEXT = WSMsgType.TEXT
@@ -77,6 +80,7 @@ class Hub:
         self,
         flow: Flow,
         store: Store,
+        files: Attaches,
         check: Callable[[str], Claims],
         devices: Devices,
         region: str,
@@ -84,6 +88,7 @@ class Hub:
         city: str,
     ) -> None:
         self.flow, self.store, self.check, self.devices = flow, store, check, devices
+        self.files = files
         self.region, self.site, self.city = region, site, city
         self.sockets: set[Socket] = set()
         self.draining = False
@@ -212,6 +217,7 @@ class Socket(WSListener):
         "_ready",
         "_tokens",
         "_tokens_at",
+        "_waiting",
         "about",
         "began",
         "claims",
@@ -236,6 +242,7 @@ class Socket(WSListener):
         self.started = self.paused = self._began_replay = False
         self.watched: list[str] = []
         self._early: list[bytes] = []
+        self._waiting: deque[wire.Post] = deque()  # posts with files, and those behind them
         self._ready: asyncio.Future[None] | None = None
         self._tokens, self._tokens_at = FRAMES_BURST, hub.loop.time()
         self._expiry: asyncio.TimerHandle | None = None
@@ -353,13 +360,37 @@ class Socket(WSListener):
             raise Refused("client_id_malformed", "a client_id is a lower-case UUID", place="$.client_id")
         try:
             _room_id(frame.room)
-            body = text_body(frame.text)
-            if len(body) > limits.BODY_BYTES_MAX + 64:
-                raise Refused("too_long", f"at most {limits.BODY_BYTES_MAX} bytes", status=413, place="$.text")
-            post = Post(self.claims.sub, frame.room, frame.client_id, body)
-            self.hub.store.submit(transactions.post, (post,), _Posted(self, frame.client_id, frame.room))
+            if frame.files or self._waiting:
+                if len(self._waiting) >= WAITING_MAX:
+                    raise Unavailable("busy", f"{WAITING_MAX} messages wait for files")
+                self._waiting.append(frame)
+                if len(self._waiting) == 1:
+                    self.hub.spawn(self._post_waiting(), self)
+                return
+            self._submit(frame, plain_body(frame.text))
         except MoonbowError as error:
             self.problem(error, re="post", client_id=frame.client_id)
+
+    def _submit(self, frame: wire.Post, body: bytes) -> None:
+        post = Post(self.claims.sub, frame.room, frame.client_id, body)
+        self.hub.store.submit(transactions.post, (post,), _Posted(self, frame.client_id, frame.room))
+
+    async def _post_waiting(self) -> None:
+        """Post what carries files, and what was said behind it, in the order in which it was said."""
+        while self._waiting:
+            frame = self._waiting[0]
+            try:
+                self._submit(frame, await self._body(frame))
+            except MoonbowError as error:
+                self.problem(error, re="post", client_id=frame.client_id)
+            finally:
+                self._waiting.popleft()
+
+    async def _body(self, frame: wire.Post) -> bytes:
+        if not frame.files:
+            return plain_body(frame.text)
+        author = self.claims.sub
+        return await body_with_files(self.hub.files, author, frame.room, frame.client_id, frame.text, frame.files)
 
     async def _begin(self, frame: wire.Hello | wire.Resume) -> None:
         flow = self.hub.flow

@@ -1,6 +1,7 @@
 """The asyncio SDK: talk to a Moonbow world from Python.  Start with `Client.sign_in`; see docs/sdk.md."""
 
 from moonbow.base.errors import ConfigError, MoonbowError, Refused, Unavailable
+from moonbow.wire.files import FileInfo
 from moonbow.wire.rest import Page, Posted
 from moonbow.wire.stream import BodyEvent, ProblemEvent, ReadEvent, RoomEvent, TypingEvent
 from moonbow.wire.values import Door, Member, Person, Presence, Room, Row
@@ -17,6 +18,7 @@ __all__ = [
     "Door",
     "Ended",
     "Event",
+    "FileInfo",
     "Lapsed",
     "Lost",
     "Member",

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 from moonbow.base import limits
 from moonbow.base.errors import ConfigError
+from moonbow.wire.files import FileInfo, Files
 from moonbow.wire.rest import (
+    Avatar,
     Bootstrap,
     Me,
     Members,
@@ -30,17 +32,19 @@ from moonbow.wire.rest import (
     Refresh,
     Rooms,
     Session,
+    SetAvatar,
     SetPresence,
     SignIn,
 )
 from moonbow.wire.stream import Post, SetState, Typing, Watch
 from moonbow.wire.values import Door, Member, Person, Role, Room
 
-from . import paths
+from . import paths, transfer
 from .core import Core
 from .model import Ended, Event
 from .rest import Rest
 from .stream import Stream
+from .transfer import Progress
 
 AGENT = "moonbow-sdk"
 PENDING_MAX = 200  # posts of one client under way; `send` waits for its turn beyond it
@@ -130,13 +134,18 @@ class Client:
             if isinstance(event, Ended):
                 return
 
-    async def send(self, room: str, text: str, *, client_id: str | None = None) -> Posted:
+    async def send(
+        self, room: str, text: str, *, files: Sequence[FileInfo | str] = (), client_id: str | None = None
+    ) -> Posted:
         """Post a message and wait for its first answer: placed (with seq), kept, or refused (with code).
+
+        `files` are own ones that are ready, or their ids; with them the text may be empty.
 
         It is said again under the same `client_id` over any number of sockets until it is answered; so a caller that
         gives up (cancels) cannot know.  Give your own `client_id` (a UUID) to ask again later, even after a restart.
         """
-        post = Post(room=room, client_id=client_id or str(uuid.uuid4()), text=text)
+        idents = [one if isinstance(one, str) else one.id for one in files]
+        post = Post(room=room, client_id=client_id or str(uuid.uuid4()), text=text, files=idents)
         async with self._turns:
             return await asyncio.shield(self.stream.post(post))
 
@@ -210,6 +219,64 @@ class Client:
     async def mark_read(self, room: str, seq: int) -> None:
         """Read up to and including `seq`; never goes back."""
         await self.rest.ask("PUT", paths.read(room), Read(seq=seq))
+
+    # -- files ------------------------------------------------------------------------------------------------------
+    async def upload(
+        self,
+        content: Path | str | bytes,
+        name: str | None = None,
+        *,
+        expires_in_s: int | None = None,
+        resume: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> FileInfo:
+        """Send a file of this machine (a path) or bytes, and wait until it may be shared.
+
+        Goes on over lost connections and sites; `resume` is the id of an upload of an earlier run to go on with.
+        `on_progress(done, total)` hears of every part.  `Refused` with the reason (`infected`, `type_not_allowed`)
+        when the file is not taken, and `quota_exceeded`, `file_too_large`, `name_malformed`.
+        """
+        source = transfer.Source(Path(content) if isinstance(content, str) else content)
+        named = name or (source.content.name if isinstance(source.content, Path) else "file")
+        return await transfer.upload(
+            self.rest, source, named, expires_in_s=expires_in_s, resume=resume, on_progress=on_progress
+        )
+
+    async def download(self, file: str, to: Path | str | None = None, *, on_progress: Progress | None = None) -> bytes:
+        """A file that one may see: as bytes, or into the file `to`, which then stands whole.
+
+        Goes on over lost connections.  `Refused("file_unknown")` if it is not for one's eyes,
+        `Unavailable("file_held")` while its region is out of reach.
+        """
+        return await transfer.download(self.rest, file, Path(to) if to is not None else None, on_progress)
+
+    async def thumbnail(self, file: str) -> bytes:
+        """A small WebP of a picture; `Refused("thumbnail_unknown")` if there is none."""
+        return (await self.rest.ask("GET", paths.content(file), query={"size": "small"})).content
+
+    async def files(self) -> AsyncIterator[FileInfo]:
+        """One's own files, newest first."""
+        before: str | None = None
+        while True:
+            page = await self.rest.get(paths.FILES, Files, before=before, limit=limits.PAGE_MAX)
+            for file in page.files:
+                yield file
+            if page.next is None:
+                return
+            before = page.next
+
+    async def delete_file(self, file: str) -> None:
+        """Delete an own file: nobody reads it any more, wherever it was shared."""
+        await self.rest.ask("DELETE", paths.file(file))
+
+    async def set_avatar(self, file: FileInfo | str | None) -> str | None:
+        """Make an own picture the one that colleagues see, or have none; gives its tag."""
+        ident = file if isinstance(file, str) or file is None else file.id
+        return (await self.rest.put("PUT", paths.MY_AVATAR, SetAvatar(file=ident), Avatar)).avatar
+
+    async def avatar(self, person: str) -> bytes:
+        """A colleague's picture, a WebP; `Refused("avatar_unknown")` if they have none."""
+        return (await self.rest.ask("GET", paths.avatar(person))).content
 
     # -- people -----------------------------------------------------------------------------------------------------
     async def me(self) -> Me:

@@ -11,6 +11,23 @@ MY_PRESENCE = "/v1/me/presence"
 PEOPLE = "/v1/people"
 PRESENCE = "/v1/presence"
 ROOMS = "/v1/rooms"
+FILES = "/v1/files"
+MY_AVATAR = "/v1/me/avatar"
+
+
+def file(ident: str) -> str:
+    """One of one's own files."""
+    return f"{FILES}/{ident}"
+
+
+def content(ident: str) -> str:
+    """The bytes of a file."""
+    return f"{FILES}/{ident}/content"
+
+
+def avatar(person: str) -> str:
+    """A person's picture."""
+    return f"/v1/avatars/{person}"
 
 
 def entries(room: str) -> str:

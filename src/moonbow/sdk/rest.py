@@ -77,8 +77,11 @@ class Rest:
         *,
         query: dict[str, str | int] | None = None,
         again: bool = True,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        within_s: float = ANSWER_S,
     ) -> httpx.Response:
-        """The answer of the first door that has one.
+        """The answer of the first door that has one.  `content` goes as it is, instead of a JSON `body`.
 
         `Refused` is the caller's fault and carries the problem's code; `Unavailable` when no door could do it.  What
         must not be done twice (`again=False`) is tried elsewhere only if it certainly was not begun.
@@ -87,7 +90,7 @@ class Rest:
         for attempt in range(TRIES_MAX):
             door = self.doors[0]
             try:
-                answer = await self._ask_door(door, method, path, body, query)
+                answer = await self._ask_door(door, method, path, body, query, content, headers or {}, within_s)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 trouble = Unavailable("door_unreachable", f"{door.site} at {door.address}:{door.port}: {error!r}")
             except httpx.TransportError as error:
@@ -122,9 +125,10 @@ class Rest:
             self.doors = [*self.doors[1:], failed]
 
     async def _ask_door(
-        self, door: Door, method: str, path: str, body: msgspec.Struct | None, query: dict[str, str | int] | None
-    ) -> httpx.Response:
-        headers = {"Host": f"{self.domain}:{door.port}", "User-Agent": self.agent}
+        self, door: Door, method: str, path: str, body: msgspec.Struct | None, query: dict[str, str | int] | None,
+        content: bytes | None, more: dict[str, str], within_s: float,
+    ) -> httpx.Response:  # fmt: skip
+        headers = {"Host": f"{self.domain}:{door.port}", "User-Agent": self.agent, **more}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         if body is not None:
@@ -132,10 +136,11 @@ class Rest:
         return await self._client(door).request(
             method,
             path,
-            content=None if body is None else _encode(body),
+            content=content if body is None else _encode(body),
             params=query,
             headers=headers,
             extensions={"sni_hostname": self.domain},
+            timeout=httpx.Timeout(within_s, connect=CONNECT_S),
         )
 
     def _client(self, door: Door) -> httpx.AsyncClient:

@@ -8,6 +8,7 @@ from sqlalchemy import MetaData
 
 from moonbow.base.errors import ConfigError
 from moonbow.directory.ports import Store as DirectoryStore
+from moonbow.files.ports import Catalogue
 from moonbow.timeline.ports import Store as TimelineStore
 from moonbow.vault.adapters.keyfile import RegionKeyFile
 from moonbow.vault.adapters.signfile import SigningKeyFile
@@ -19,6 +20,7 @@ from moonbow.world import World, sql_way
 
 from .directory_sql import DIRECTORY_TABLES, DirectorySql
 from .erasures_sql import ERASURES, ErasuresSql
+from .files_sql import FILES_TABLES, SqlFiles
 from .home import HomeRegion
 from .mariadb_link import Nodes
 from .sql import Sql
@@ -38,6 +40,11 @@ def open_timeline(world: World, state: Path, home: HomeRegion, site: str, sealer
 def open_directory(world: World, state: Path, home: HomeRegion, site: str | None = None) -> DirectoryStore:
     """The region's directory, for a process of `site`, or of none in particular."""
     return DirectorySql(open_sql(world, state, home, "directory", *DIRECTORY_TABLES, site=site))
+
+
+def open_files(world: World, state: Path, home: HomeRegion, site: str | None = None) -> Catalogue:
+    """The region's record of files."""
+    return SqlFiles(open_sql(world, state, home, "files", FILES_TABLES, site=site))
 
 
 def open_keys(world: World, state: Path, home: HomeRegion, site: str | None = None) -> Keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -209,9 +210,10 @@ class BodyAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: bytes | None = None
 
 
-def text_body(text: str) -> bytes:
-    """The body of a message."""
-    return _encode({"kind": "text", "text": text})
+def text_body(text: str, files: Sequence[dict[str, Any]] = ()) -> bytes:
+    """The body of a message, with what is said of the files that it carries."""
+    body: dict[str, Any] = {"kind": "text", "text": text}
+    return _encode({**body, "files": list(files)} if files else body)
 
 
 def title_body(title: str) -> bytes:

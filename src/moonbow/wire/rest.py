@@ -9,12 +9,14 @@ from msgspec import Meta
 
 from moonbow.base import limits
 
+from .files import FileName
 from .values import Door, Member, Person, PresenceState, Role, Room, Row, Value
 
 Id = Annotated[str, Meta(min_length=10, max_length=64)]
 ClientId = Annotated[str, Meta(min_length=36, max_length=36, description="a UUID, unique per author")]
-Text = Annotated[str, Meta(min_length=1, max_length=limits.BODY_BYTES_MAX)]
+Text = Annotated[str, Meta(max_length=limits.BODY_BYTES_MAX)]
 Title = Annotated[str, Meta(min_length=1, max_length=limits.TITLE_CHARS_MAX)]
+EntryFiles = Annotated[list[Id], Meta(max_length=limits.FILES_PER_ENTRY_MAX)]
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
@@ -143,10 +145,34 @@ class Members(Value, frozen=True):
 
 
 class NewEntry(Request, frozen=True):
-    """`POST /v1/rooms/{id}/entries`.  The same `client_id` again gives the entry's present state."""
+    """`POST /v1/rooms/{id}/entries`.  The same `client_id` again gives the entry's present state.
+
+    `files` are own files that are ready; with them `text` may be empty.
+    """
 
     client_id: ClientId
     text: Text
+    files: EntryFiles = []
+
+
+class NewFile(Request, frozen=True):
+    """`POST /v1/files`.  `size` bytes will follow in parts; `expires_in_s`: from now, never if it is not given."""
+
+    name: FileName
+    size: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    expires_in_s: Annotated[int, Meta(ge=60, le=10 * 366 * 86_400)] | None = None
+
+
+class SetAvatar(Request, frozen=True):
+    """`PUT /v1/me/avatar`: an own picture that is ready, or null for none."""
+
+    file: Id | None
+
+
+class Avatar(Value, frozen=True):
+    """The tag of one's picture, as `Person.avatar` gives it; None: one has none."""
+
+    avatar: str | None = None
 
 
 class Posted(Value, frozen=True):

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from moonbow.base import limits
 
-from .rest import ClientId, Id, Seq, Text
+from .rest import ClientId, EntryFiles, Id, Seq, Text
 from .values import Room, State, Value
 
 PROTOCOL = "moonbow.v1"
@@ -42,11 +42,12 @@ class Resume(FromClient, frozen=True, tag="resume", gc=True):
 
 
 class Post(FromClient, frozen=True, tag="post"):
-    """A message; answered by `ack` with the same `client_id`."""
+    """A message; answered by `ack` with the same `client_id`.  With `files` (own ones, ready) `text` may be empty."""
 
     room: Id
     client_id: ClientId
     text: Text
+    files: EntryFiles = []
 
 
 class Redact(FromClient, frozen=True, tag="redact"):

@@ -16,13 +16,17 @@ class Value(msgspec.Struct, kw_only=True, frozen=True, gc=False):
 
 
 class Person(Value, frozen=True):
-    """A person as colleagues see one.  `region` is where everything they write rests."""
+    """A person as colleagues see one.  `region` is where everything they write rests.
+
+    `avatar` changes with their picture (`GET /v1/avatars/{id}`); None: they have none.
+    """
 
     id: str
     name: str
     region: str
     role: Role = "member"
     company: str = ""
+    avatar: str | None = None
 
 
 class Row(Value, frozen=True, tag="row", tag_field="t"):
@@ -32,7 +36,8 @@ class Row(Value, frozen=True, tag="row", tag_field="t"):
     `id` is the entry's id (kinds entry, kept, placed, refused).  `target` is the entry or person that a redaction,
     join, leave or erasure is about; the room for an inbox row; the room itself for the entry that sets its title.
     `no` counts the messages so far, this one included; unread = difference of two `no`.
-    `body` is `{"kind": "text", "text": …}` or `{"kind": "title", "title": …}`.
+    `body` is `{"kind": "text", "text": …}` or `{"kind": "title", "title": …}`; a text that carries files has `files`,
+    each with `id`, `name`, `type`, `size`, `thumbnail`, and for a picture `width` and `height`.
     `state`: ok; held = its author's region cannot be reached now (on a socket the body follows as a `body` event);
     waiting = asked for, will follow; erased = redacted or erased, will never come.
     `detail`: why an entry was refused; the seq it got when placed.

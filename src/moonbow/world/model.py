@@ -126,6 +126,18 @@ class Audit(Struct, frozen=True, omit_defaults=True):
     every_h: int = 0
 
 
+class Files(Struct, frozen=True, omit_defaults=True):
+    """What is allowed in files.
+
+    `scan` is a command that looks for viruses: an absolute path and its arguments; it gets a file on its standard input
+    and ends with 0 (clean) or 1 (infected); anything else is no answer, and the file waits.  `deny` are media types,
+    as the content says, that are refused.
+    """
+
+    scan: str | None = None
+    deny: tuple[str, ...] = ()
+
+
 class World(Struct, frozen=True):
     """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11).
 
@@ -142,6 +154,7 @@ class World(Struct, frozen=True):
     places: tuple[Place, ...] = ()
     company: Company = Company()
     director: Director = Director()
+    files: Files = Files()
     audit: Audit = Audit()
     operators: tuple[str, ...] = ()
     slot: int = 0

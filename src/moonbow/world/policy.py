@@ -6,6 +6,7 @@ Laws: `problems` reports every semantic fault at once, each with its place; no t
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from math import acos, cos, radians, sin
@@ -143,6 +144,7 @@ def _problems(world: World) -> Iterator[str]:
         yield f"dns.workers: {world.dns.workers} is not in 0..64"
     if not 1 <= world.company.people_max <= 50:
         yield f"company.people_max: {world.company.people_max} is not in 1..50"
+    yield from _files_problems(world)
     if len(world.operators) > OPERATORS_MAX:
         yield f"operators: {len(world.operators)} given, at most {OPERATORS_MAX} wanted"
     for no, login in enumerate(world.operators):
@@ -207,6 +209,21 @@ def _data_problems(place: str, region: Region) -> Iterator[str]:
         yield f'{place}.data.mongodb: a connection string goes with documents = "mongodb", and the other way round'
     if data.mongodb is not None and not data.mongodb.startswith(("mongodb://", "mongodb+srv://")):
         yield f"{place}.data.mongodb: not a connection string (mongodb://host:port/?replicaSet=name)"
+
+
+def _files_problems(world: World) -> Iterator[str]:
+    scan = world.files.scan
+    if scan is not None:
+        try:
+            words = shlex.split(scan)
+        except ValueError as error:
+            yield f"files.scan: {scan!r} cannot be read as a command: {error}"
+        else:
+            if not words or not PurePosixPath(words[0]).is_absolute() or not scan.isprintable():
+                yield f"files.scan: {scan!r} does not begin with the absolute path of a program"
+    for no, kind in enumerate(world.files.deny):
+        if not re.fullmatch(r"[a-z]+/[a-z0-9.+-]{1,100}", kind):
+            yield f"files.deny[{no}]: {kind!r} is not a media type such as application/java-archive"
 
 
 def _traffic_problems(world: World) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Where files' bytes rest, and who looks for viruses in them: one engine each."""

@@ -1,0 +1,141 @@
+"""The contract of objects, on every adapter: a directory of this machine, and S3 as SeaweedFS speaks it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bench.seaweed import Weed, weed
+
+from moonbow.base.errors import Unavailable
+from moonbow.files.adapters import objects
+from moonbow.files.adapters.objects import ObjectsDirectory, open_s3
+from moonbow.files.ports import Missing, Objects
+
+Work = Callable[[Objects], Awaitable[None]]
+Run = Callable[[Work], None]
+
+
+@pytest.fixture(scope="module", params=["directory", pytest.param("s3", marks=pytest.mark.engines)])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "directory":
+        yield lambda work: asyncio.run(_on(lambda: ObjectsDirectory(folder / "objects"), work))
+    else:
+        with weed(folder) as server:
+            yield lambda work: asyncio.run(_on(lambda: open_s3(server.place), work))
+
+
+async def _on(opened: Callable[[], Objects], work: Work) -> None:
+    await work(opened())
+
+
+def test_what_was_put_is_there_for_everybody(run: Run) -> None:
+    content = os.urandom(1_048_576 + 28)
+
+    async def put(store: Objects) -> None:
+        await store.put("fil_1/000", content)
+        await store.put("fil_1/001", b"")
+        await store.put("fil_1/001", b"replaced")
+
+    async def get(store: Objects) -> None:
+        assert await store.get("fil_1/000") == content
+        assert await store.get("fil_1/001") == b"replaced"
+
+    run(put)
+    run(get)
+
+
+def test_keys_are_those_below_a_prefix(run: Run) -> None:
+    async def work(store: Objects) -> None:
+        for key in ("fil_2/a", "fil_2/b", "fil_22/c", "avatars/usr_1/t"):
+            await store.put(key, b"x")
+        assert sorted(await store.keys("fil_2", 100)) == ["fil_2/a", "fil_2/b"]
+        assert len(await store.keys("fil_2", 1)) == 1
+        assert await store.keys("avatars/usr_1", 10) == ["avatars/usr_1/t"]
+        assert await store.keys("nothing", 10) == []
+
+    run(work)
+
+
+def test_what_was_deleted_is_gone_and_deleting_again_is_no_fault(run: Run) -> None:
+    async def work(store: Objects) -> None:
+        await store.put("fil_3/a", b"x")
+        await store.put("fil_3/b", b"y")
+        await store.delete(["fil_3/a", "fil_3/never"])
+        await store.delete(["fil_3/a"])
+        await store.delete([])
+        with pytest.raises(Missing):
+            await store.get("fil_3/a")
+        assert await store.keys("fil_3", 10) == ["fil_3/b"]
+        await store.delete(["fil_3/b"])
+        await store.put("fil_3/c", b"z")
+        assert await store.get("fil_3/c") == b"z"
+
+    run(work)
+
+
+def test_many_at_once(run: Run) -> None:
+    async def work(store: Objects) -> None:
+        contents = {f"fil_4/{no:03d}": os.urandom(20_000) for no in range(40)}
+        await asyncio.gather(*(store.put(key, content) for key, content in contents.items()))
+        found = await asyncio.gather(*(store.get(key) for key in contents))
+        assert dict(zip(contents, found, strict=True)) == contents
+
+    run(work)
+
+
+def test_nothing_counts_before_the_disk_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file and every folder that leads to it are synced before `put` returns."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = tmp_path / "objects"
+    asyncio.run(ObjectsDirectory(root).put("avatars/usr_1/t", b"x"))
+    assert synced == [str(root / "avatars/usr_1/t"), str(root / "avatars/usr_1"), str(root / "avatars"), str(root)]
+
+
+def test_a_store_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "RETRY_S", 0.5)
+    store = open_s3(objects.S3Place("http://127.99.7.9:9", "objects", "key", "secret"))
+    for call in (lambda: store.put("a/b", b"x"), lambda: store.get("a/b"), lambda: store.keys("a", 1)):
+        with pytest.raises(Unavailable) as caught:
+            asyncio.run(_awaited(call))
+        assert caught.value.code == "objects_unavailable"
+        assert "secret" not in str(caught.value)
+
+
+async def _awaited(call: Callable[[], Awaitable[object]]) -> None:
+    await call()
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_a_store_that_comes_back_within_half_a_minute_is_waited_for(tmp_path: Path) -> None:
+    """What an upload meets when the leading master is lost: everything it asks fails for a while."""
+    server = Weed(tmp_path, "127.99.7.2")
+    server.start()
+    try:
+        server.make_bucket()
+        store = open_s3(server.place)
+
+        async def scenario() -> None:
+            server.kill()
+            waiting = asyncio.create_task(store.put("fil_1/b", b"meanwhile"))
+            await asyncio.sleep(2.0)
+            assert not waiting.done()
+            server.start()
+            await waiting
+            assert await store.get("fil_1/b") == b"meanwhile"
+
+        asyncio.run(scenario())
+    finally:
+        server.kill()
