@@ -65,7 +65,7 @@ async def _talk(stage: Stage) -> Words:
     url = f"https://{stage.world.domain}:{place_port(stage.world, stage.world.places[0].port)}"
     planted: Words = {}
     for region, other in (("emea", "apac"), ("apac", "emea")):
-        words: dict[Kind, str] = {kind: make_word(kind) for kind in ("text", "emoji", "title")}  # type: ignore[misc]
+        words: dict[Kind, str] = {kind: make_word(kind) for kind in ("text", "emoji", "title", "file", "content")}  # type: ignore[misc]
         signed = [
             await Client.sign_in(url, people[r]["login"], people[r]["password"], ca=stage.ca) for r in (region, other)
         ]
@@ -73,7 +73,10 @@ async def _talk(stage: Stage) -> Words:
             room = await me.create_room(words["title"], [them.person.id])
             for kind in ("text", "emoji"):
                 await me.send(room.id, words[kind])
+            file = await me.upload(words["content"].encode(), f"{words['file']}.txt")
+            await me.send(room.id, "a file", files=[file])
             await them.send(room.id, "heard")
+            assert (await them.download(file.id)).decode() == words["content"]
         plant_marks(stage.state, region, tuple(make_canary(region, kind, word) for kind, word in words.items()))
         planted[region] = words
     return planted

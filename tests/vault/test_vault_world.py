@@ -17,6 +17,7 @@ from moonbow.watch.search import search
 
 from conftest_gateway import SLOT, Scene
 from moonbow.vault.receipts import PublicJwk, read_receipt
+from moonbow.watch.search import search
 from moonbow.world import load_world
 from support import eventually
 

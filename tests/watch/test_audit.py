@@ -48,10 +48,12 @@ def test_a_running_world_is_clean_and_every_lock_was_tried(lived: Lived) -> None
         "bus_store", "bus_user", "memory_old", "bus_foreign_user", "bus_foreign_subject",
     }  # fmt: skip
     assert not [control for control in report.controls if control.held is None]
-    assert report.canaries == sum(map(len, planted.values())) == 6
+    assert report.canaries == sum(map(len, planted.values())) == 10
     rows = {line.what: line.records for line in report.map if line.region == "emea"}
     assert rows["table post"] >= 4
     assert rows["table span"] >= 4
+    assert rows["table file"] == 1
+    assert rows["what files hold"] >= 1
 
 
 def test_at_rest_it_is_clean_too_and_says_what_was_not_looked_at(state: Path) -> None:
@@ -228,7 +230,9 @@ def test_where_people_seal_what_they_write_no_canary_stands_in_clear(state: Path
     world.write_text(world.read_text().replace("encrypted = false", "encrypted = true"))
     report = audit(state)
     found = {(code, place.removesuffix("-wal")) for code, place in codes(report)}
-    assert found == {("unsealed", TIMELINE)}
+    assert {("unsealed", TIMELINE), ("unsealed", "regions/emea/files.db")} < found
+    assert any(place.startswith("regions/emea/objects/") for _, place in found)
+    assert {code for code, _ in found} == {"unsealed"}
     assert broken(report) == {"canary_sealed"}
 
 

@@ -16,11 +16,12 @@ from moonbow.base.ids import new_id
 from moonbow.bus.policy import render_server
 from moonbow.stores.directory_sql import DIRECTORY_TABLES
 from moonbow.stores.erasures_sql import ERASURES
+from moonbow.stores.files_sql import FILES_TABLES
 from moonbow.stores.vault_sql import KEYS
 from moonbow.timeline.model import PlaceEntry, encode_effect
 from moonbow.watch import policy
 from moonbow.watch.catalogue import ABOUT, DOOR_FIELDS, FILES, STORES
-from moonbow.wire.shared import CompanyRegions, Login, PublicKey, Shared
+from moonbow.wire.shared import CompanyRegions, Login, PublicKey
 from moonbow.world import load_world
 
 PLANET = load_world(Path("worlds/planet.toml"))
@@ -66,7 +67,7 @@ def test_nothing_of_a_sealed_region_is_named_elsewhere_and_nothing_of_others_the
     assert judge("directory", "shared_head", sealed, origin="emea") == "sealed_crossed"
 
 
-class Body(Shared, frozen=True, tag="body"):
+class Body(msgspec.Struct, frozen=True, array_like=True, tag_field="k", tag="body"):
     text: str
 
 
@@ -186,7 +187,9 @@ def test_every_pattern_names_one_kind_of_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("store", "metadata"), [("directory", [*DIRECTORY_TABLES, ERASURES]), ("keys", [KEYS])], ids=["directory", "keys"]
+    ("store", "metadata"),
+    [("directory", [*DIRECTORY_TABLES, ERASURES]), ("keys", [KEYS]), ("files", [FILES_TABLES])],
+    ids=["directory", "keys", "files"],
 )
 def test_the_data_map_has_every_table_that_stores_make(store: str, metadata: list[MetaData]) -> None:
     made = {table.name: set(table.columns.keys()) for some in metadata for table in some.sorted_tables}

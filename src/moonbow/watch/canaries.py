@@ -23,13 +23,12 @@ from .model import Value
 from .search import Needle, mac_of
 from .spelling import REST_CHARS_MAX, spell
 
-Kind = Literal["text", "emoji", "title", "person", "file", "id", "status", "address", "agent"]
+Kind = Literal["text", "emoji", "title", "person", "file", "content", "id", "status", "address", "agent"]
 HEAD, EMOJI_HEAD = "mbcanary", "🦖🪼🫨🦕🪭🦥🦨🦩"  # begin every word of ours, so that all are looked for at once
 CANARIES_MAX = 64  # of one region
 NEVER_ON_DISK: frozenset[Kind] = frozenset({"status"})  # presence rests nowhere
-SEALED: frozenset[Kind] = frozenset(
-    {"text", "emoji", "title", "file"}
-)  # what an encrypted region must not hold in clear
+# Not in clear where people's words are sealed.
+SEALED: frozenset[Kind] = frozenset({"text", "emoji", "title", "file", "content"})
 MAY_BE_AT_HOME: frozenset[Kind] = frozenset({"address", "agent"})  # the home's own log may have them
 _EMOJI = "🦖🦕🫎🪼🪭🫨🪿🫏🦥🦦🦨🦩🦫🦬🦭🪰"
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from moonbow.base.errors import Broken, ConfigError, MoonbowError, Unavailable
 from moonbow.bus.policy import Server, peers, server_urls, user_files
@@ -20,8 +21,8 @@ from moonbow.stores.snapshot import copy_sqlite
 from moonbow.stores.snapshot_galera import is_bound, is_refused
 from moonbow.vault.plain import Plain
 from moonbow.wire import subjects
-from moonbow.wire.shared import LogEntry, Shared
-from moonbow.world import SiteRef, World, sql_client, sql_way
+from moonbow.wire.shared import LogEntry
+from moonbow.world import RegionData, SiteRef, World, sql_client, sql_way
 
 from .book import Book
 
@@ -77,6 +78,8 @@ async def copied(state: Path, region: str, as_region: str) -> AsyncGenerator[Pat
 
 
 async def _try_foreign_home(world: World, state: Path, region: str, other: str, book: Book) -> None:
+    in_files = replace(world.regions[other], data=RegionData())  # the copies are, whatever engine `other` has
+    world = replace(world, regions={**world.regions, other: in_files})
     async with copied(state, region, other) as folder:
         for name, attempt in (("timeline", _open_timeline), ("directory", _open_directory)):
             place = f"regions/{region}/{name}.db"
@@ -97,8 +100,8 @@ async def _open_directory(world: World, folder: Path, home: HomeRegion) -> None:
     await open_directory(world, folder, home).close()
 
 
-class Forged(Shared, frozen=True, tag="body"):
-    """A record that is not of the closed list: what somebody wrote, on its way to every region."""
+class Forged(msgspec.Struct, frozen=True, array_like=True, tag_field="k", tag="body"):
+    """A record in the form of shared ones that is not of the closed list: what somebody wrote, on its way to all."""
 
     text: str
 

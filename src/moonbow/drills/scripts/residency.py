@@ -66,7 +66,7 @@ async def play(drill: Drill) -> None:
 
 async def _plant(drill: Drill, admin: Client, tasks: asyncio.TaskGroup, no: int, region: str, other: str) -> Planted:
     tag = f"{region}{drill.crowd.tag}"
-    made: tuple[Kind, ...] = ("text", "emoji", "title", "person", "status", "agent")
+    made: tuple[Kind, ...] = ("text", "emoji", "title", "person", "status", "agent", "file", "content")
     words: dict[Kind, str] = {kind: make_word(kind) for kind in made}
     words["address"] = f"127.213.{77 + no}.{drill.rng.randrange(101, 250)}"
     member = await _person(drill, admin, region, words["person"], f"writer-{tag}@drill.test")
@@ -88,6 +88,8 @@ async def _plant(drill: Drill, admin: Client, tasks: asyncio.TaskGroup, no: int,
     await until(lambda: far.id in reader.client.core.cursors.seen, SHOWN_S)
     async with client as me:
         await me.set_presence("busy", words["status"])
+        file = await me.upload(words["content"].encode(), f"{words['file']}.txt")
+        await me.send(far.id, "with a file", files=[file])
         for room in (near.id, far.id):
             await me.send(room, words["text"])
             await me.send(room, words["emoji"])
