@@ -62,7 +62,7 @@ def served_by(window: Window) -> str:
 def test_pictures_and_files_reach_somebody_in_another_region(window: Windows, picture: Picture) -> None:
     ada, kenji = meet(window, "Falls at night", dark=True)
     held: list[Route] = []
-    kenji.page.route("**/content**", held.append)
+    kenji.page.route("**/content**", lambda route: held.append(route))
 
     paste(composer(ada), ("image.png", "image/png", moonbow(1200, 800)))
     uploaded(ada, 1)
@@ -71,8 +71,8 @@ def test_pictures_and_files_reach_somebody_in_another_region(window: Windows, pi
     expect(message.get_by_role("button", name="Picture 20")).to_be_visible()
     waiting = message.bounding_box()
     eventually(lambda: len(held) == 1, 10)
-    kenji.page.unroute("**/content**")
     held[0].continue_()
+    kenji.page.unroute("**/content**")
     expect(message.get_by_role("img")).to_be_visible()
     assert message.bounding_box() == waiting, "the room of a picture is kept before it has come"
 
@@ -225,6 +225,7 @@ def test_what_is_erased_or_deleted_takes_its_files_along(window: Windows) -> Non
     asked.get_by_role("button", name="Delete").press("Enter")
     expect(asked).to_have_count(0)
     ada.page.keyboard.press("Escape")
+    expect(ada.page.locator(".me")).to_be_focused()
     expect(ada.message("the second")).to_contain_text("This file was deleted.")
     kenji.page.reload()
     expect(kenji.message("the second")).to_contain_text("This file was deleted.")
@@ -264,6 +265,7 @@ def test_a_portrait_stands_for_its_person(window: Windows) -> None:
     expect(dialog).to_have_count(0)
 
     ada.page.reload()
+    expect(ada.page.get_by_text("served by")).to_be_visible(timeout=15_000)
     ada.page.keyboard.press("Control+k")
     ada.page.keyboard.type("Kenji")
     found = ada.page.get_by_role("option").filter(has_text="Kenji Watanabe")
