@@ -61,7 +61,7 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   }, [client, room, wantsMore]);
 
   useAttention(atEnd);
-  useFollowing(scroller, atEnd, useCallback(() => virtual.scrollToEnd(), [virtual]));
+  useFollowing(scroller, atEnd && hasRows, useCallback(() => virtual.scrollToEnd(), [virtual]));
 
   const onScroll = () => setAtEnd(virtual.isAtEnd(NEAR_END_PX));
   const last = items.findLast((item) => FOCUSABLE.has(item.kind))?.key ?? null;
@@ -115,12 +115,12 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   );
 }
 
-/** Who is at the end stays there when the list gets lower, as when one writes much or attaches files. */
+/** Who is at the end stays there when the list gets lower, as when one attaches files, and when what is in it grows. */
 function useFollowing(scroller: RefObject<HTMLDivElement | null>, atEnd: boolean, follow: () => void): void {
   useEffect(() => {
     if (scroller.current === null || !atEnd) return;
     const observer = new ResizeObserver(follow);
-    observer.observe(scroller.current);
+    for (const element of [scroller.current, ...scroller.current.children]) observer.observe(element);
     return () => observer.disconnect();
   }, [scroller, atEnd, follow]);
 }
