@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { type SyntheticEvent, useMemo, useState } from "react";
 
 import type { Person, Room } from "../core/wire";
-import { useClient } from "./hooks";
+import { useClient, useFocusBack } from "./hooks";
 import { PeoplePicker } from "./PeoplePicker";
 import { useToast } from "./Toast";
 
@@ -12,6 +12,7 @@ export const INVITES_MAX = 100;
 
 export default function Invite({ info, onClose }: { info: Room; onClose: () => void }) {
   const client = useClient();
+  useFocusBack();
   const { attempt } = useToast();
   const [chosen, setChosen] = useState<ReadonlyMap<string, Person>>(new Map());
   const [busy, setBusy] = useState(false);

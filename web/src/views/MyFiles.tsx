@@ -8,7 +8,7 @@ import { isPicture, picturePath } from "../shell/pictures";
 import { useDownload, usePicture } from "./fileHooks";
 import { Bar, FileSign } from "./Files";
 import { fileFault, percent, sizeWords, uploadFault } from "./fileWords";
-import { useClient, useNarrow, useToday } from "./hooks";
+import { useClient, useFocusBack, useNarrow, useToday } from "./hooks";
 import { CloseIcon, SaveIcon, TrashIcon } from "./icons";
 import { RegionTag } from "./RegionTag";
 import { faultWords, useToast } from "./Toast";
@@ -18,6 +18,7 @@ const PAGE_FILES = 50;
 
 export default function MyFiles({ onClose }: { onClose: () => void }) {
   const client = useClient();
+  useFocusBack();
   const narrow = useNarrow();
   const list = useRef<HTMLUListElement>(null);
   const query = useInfiniteQuery({

@@ -4,7 +4,7 @@ import { type SyntheticEvent, useMemo, useState } from "react";
 
 import { TITLE_CHARS_MAX } from "../core/limits";
 import { type Person, regionOf } from "../core/wire";
-import { goTo, useClient } from "./hooks";
+import { goTo, useClient, useFocusBack } from "./hooks";
 import { INVITES_MAX } from "./Invite";
 import { PeoplePicker } from "./PeoplePicker";
 import { RegionTag } from "./RegionTag";
@@ -12,6 +12,7 @@ import { useToast } from "./Toast";
 
 export default function NewRoom({ onClose }: { onClose: () => void }) {
   const client = useClient();
+  useFocusBack();
   const { attempt } = useToast();
   const [chosen, setChosen] = useState<ReadonlyMap<string, Person>>(new Map());
   const [busy, setBusy] = useState(false);

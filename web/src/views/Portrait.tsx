@@ -5,7 +5,7 @@ import { type ChangeEvent, type KeyboardEvent, type PointerEvent, useEffect, use
 import { saveFile } from "../shell/saveFile";
 import { Avatar } from "./Avatar";
 import { type Crop, CROP_ZOOM_MAX, move, square, WHOLE } from "./crop";
-import { useClient, useCore } from "./hooks";
+import { useClient, useCore, useFocusBack } from "./hooks";
 import { useToast } from "./Toast";
 
 const SIDE_PX = 512;
@@ -24,6 +24,7 @@ function draw(canvas: HTMLCanvasElement, picture: ImageBitmap, crop: Crop): void
 
 export default function Portrait({ onClose }: { onClose: () => void }) {
   const client = useClient();
+  useFocusBack();
   const { attempt, say } = useToast();
   const me = useCore((state) => state.people.get(client.me));
   const [picture, setPicture] = useState<ImageBitmap | null>(null);

@@ -4,11 +4,12 @@ import { type SyntheticEvent, useState } from "react";
 
 import { TITLE_CHARS_MAX } from "../core/limits";
 import type { Room } from "../core/wire";
-import { useClient } from "./hooks";
+import { useClient, useFocusBack } from "./hooks";
 import { useToast } from "./Toast";
 
 export default function Rename({ info, onClose }: { info: Room; onClose: () => void }) {
   const client = useClient();
+  useFocusBack();
   const { attempt } = useToast();
   const [busy, setBusy] = useState(false);
 

@@ -5,7 +5,7 @@ import { type KeyboardEvent, useState } from "react";
 import type { State } from "../core/model";
 import { Avatar } from "./Avatar";
 import { openDirect } from "./direct";
-import { goTo, useClient, useCore } from "./hooks";
+import { goTo, useClient, useCore, useFocusBack } from "./hooks";
 import { HashIcon } from "./icons";
 import { roomLists } from "./order";
 import { usePeople } from "./PeoplePicker";
@@ -31,6 +31,7 @@ export function hits(state: State, typed: string, people: readonly { id: string;
 
 export function Switcher({ onClose }: { onClose: () => void }) {
   const client = useClient();
+  useFocusBack();
   const { attempt } = useToast();
   const [typed, setTyped] = useState("");
   const [at, setAt] = useState(0);

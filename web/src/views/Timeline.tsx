@@ -61,7 +61,7 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   }, [client, room, wantsMore]);
 
   useAttention(atEnd);
-  useFollowing(scroller, atEnd, useCallback(() => virtual.scrollToEnd(), [virtual]));
+  useFollowing(scroller, hasRows, useCallback(() => virtual.scrollToEnd(), [virtual]));
 
   const onScroll = () => setAtEnd(virtual.isAtEnd(NEAR_END_PX));
   const last = items.findLast((item) => FOCUSABLE.has(item.kind))?.key ?? null;
@@ -115,14 +115,26 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   );
 }
 
-/** Who is at the end stays there when the list gets lower, as when one writes much or attaches files. */
-function useFollowing(scroller: RefObject<HTMLDivElement | null>, atEnd: boolean, follow: () => void): void {
+/** Who is at the end stays there when the list gets lower, as when one attaches files, and when what is in it grows. */
+function useFollowing(scroller: RefObject<HTMLDivElement | null>, hasRows: boolean, follow: () => void): void {
   useEffect(() => {
-    if (scroller.current === null || !atEnd) return;
-    const observer = new ResizeObserver(follow);
-    observer.observe(scroller.current);
-    return () => observer.disconnect();
-  }, [scroller, atEnd, follow]);
+    const element = scroller.current;
+    if (element === null || !hasRows) return;
+    const near = () => element.scrollHeight - element.scrollTop - element.clientHeight <= NEAR_END_PX;
+    let was = near(); // as of the last scrolling: what grows afterwards does not count
+    const onScroll = () => {
+      was = near();
+    };
+    const observer = new ResizeObserver(() => {
+      if (was) follow();
+    });
+    element.addEventListener("scroll", onScroll);
+    for (const one of [element, ...element.children]) observer.observe(one);
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("scroll", onScroll);
+    };
+  }, [scroller, hasRows, follow]);
 }
 
 /** The core marks as read what is shown to somebody who is there: window in front, end of the list in view. */

@@ -7,7 +7,7 @@ import { contentPath, picturePath } from "../shell/pictures";
 import { useDownload, usePicture } from "./fileHooks";
 import { fileFault, percent, sizeWords } from "./fileWords";
 import { partsOf } from "./gallery";
-import { useClient, useCore } from "./hooks";
+import { useClient, useCore, useFocusBack } from "./hooks";
 import { AgainIcon, BackIcon, CloseIcon, ForthIcon, LargerIcon, SaveIcon, SmallerIcon } from "./icons";
 import { fullTimeOf, personName } from "./words";
 
@@ -27,6 +27,7 @@ export function picturesOf(rows: readonly Row[]): Shown[] {
 }
 
 export default function Viewer({ room, file, onFile, onClose }: { room: string; file: string; onFile: (file: string) => void; onClose: () => void }) {
+  useFocusBack();
   const rows = useCore((state) => state.rooms.get(room)?.rows);
   const list = useMemo(() => picturesOf(rows ?? []), [rows]);
   const at = list.findIndex((one) => one.file.id === file);

@@ -1,5 +1,5 @@
 /** What views share: the client, pieces of its state, the address in the page's hash, and a few facts of the device. */
-import { createContext, useCallback, useContext, useSyncExternalStore } from "react";
+import { createContext, useCallback, useContext, useEffect, useState, useSyncExternalStore } from "react";
 
 import type { State } from "../core/model";
 import type { Bootstrap } from "../core/wire";
@@ -66,3 +66,19 @@ function everyMinute(listener: () => void): () => void {
 
 /** Today's key; changes at midnight. */
 export const useToday = () => useSyncExternalStore(everyMinute, () => dayKey(Date.now()));
+
+const SETTLED_MS = 10; // by then whoever wants the focus has it
+
+/** When a dialog that is born open goes, the focus goes back where it was; Mantine's own return waits for one that opens. */
+export function useFocusBack(): void {
+  const [before] = useState(() => document.activeElement);
+  useEffect(
+    () => () => {
+      setTimeout(() => {
+        const lost = document.activeElement === null || document.activeElement === document.body;
+        if (lost && before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+      }, SETTLED_MS);
+    },
+    [before],
+  );
+}
