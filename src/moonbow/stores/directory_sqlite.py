@@ -108,6 +108,9 @@ class DirectorySqlite:
     async def end_sessions(self, person: str, sid: str | None, now: float) -> list[Revocation]:
         return await self._file.write(lambda db: rows.end_sessions(db, person, sid, "", now))
 
+    async def end_all_sessions(self) -> None:
+        await self._file.write(lambda db: db.execute("DELETE FROM family"))
+
     async def revocations(self, after_no: int) -> list[Revocation]:
         found = await self._all(
             "SELECT no, person, sid, before_at FROM revocation WHERE no > ? ORDER BY no LIMIT 10000", (after_no,)

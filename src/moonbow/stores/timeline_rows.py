@@ -341,6 +341,10 @@ class SqliteTx(SqliteReads):
     def set_gone(self, person: str) -> None:
         self._run("INSERT OR IGNORE INTO gone VALUES (?)", (person,))
 
+    def begin_epoch(self, epoch: int) -> None:
+        self._run("UPDATE meta SET epoch = ?", (epoch,))
+        self._run("DELETE FROM applied")
+
     def flush(self) -> None:
         """Write back the streams that changed; the last step before the commit."""
         changed = [s for s in self._streams.values() if s is not None and s.changed]

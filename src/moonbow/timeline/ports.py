@@ -70,6 +70,10 @@ class Tx(Reads, Protocol):
     def trim_applied(self, source: str, epoch: int, stream: str, below: int) -> None: ...
     def set_gone(self, person: str) -> None: ...
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Number effects anew for all other regions, and forget which of theirs were applied."""
+        ...
+
 
 Callback = Callable[[Any, BaseException | None], None]
 

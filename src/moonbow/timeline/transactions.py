@@ -129,6 +129,18 @@ def erase_person(tx: Tx, person: str) -> int:
     return len(rooms)
 
 
+def begin_epoch(tx: Tx, epoch: int) -> int:
+    """For a region restored from a backup: its effects are numbered anew; others' are taken up where they stand."""
+    begun = max(epoch, tx.epoch() + 1)
+    tx.begin_epoch(begun)
+    return begun
+
+
+def forget_author(tx: Tx, person: str) -> None:
+    """Erase what somebody wrote without a word of it in any room: `erase_person` follows when the region serves."""
+    tx.erase_author(person)
+
+
 def mark_read(tx: Tx, person: str, room: str, seq: int) -> int:
     """Move a person's read cursor forward; returns where it stands."""
     stream = tx.stream(room)

@@ -1,6 +1,7 @@
 """The world file: what regions and sites there are, and everything that follows from it."""
 
 from .model import (
+    Backup,
     Balancing,
     Company,
     Geo,
@@ -28,6 +29,7 @@ from .policy import (
 )
 
 __all__ = [
+    "Backup",
     "Balancing",
     "Company",
     "Geo",

@@ -120,6 +120,19 @@ class Director(Struct, frozen=True):
     hold_max_s: float = 64.0
 
 
+class Backup(Struct, frozen=True, omit_defaults=True):
+    """How often each region is copied to another of its sites, and for how long copies are kept.
+
+    `keep_days`: the last backup of each of the last so many days with one; `keep_weeks`: the same by weeks.
+    `keys_keep_days`: the keys' archives end after so long, whatever happens: then nothing brings back the erased.
+    """
+
+    every_h: float = 24.0
+    keep_days: int = 14
+    keep_weeks: int = 8
+    keys_keep_days: int = 30
+
+
 class World(Struct, frozen=True):
     """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11).
 
@@ -136,6 +149,7 @@ class World(Struct, frozen=True):
     places: tuple[Place, ...] = ()
     company: Company = Company()
     director: Director = Director()
+    backup: Backup = Backup()
     operators: tuple[str, ...] = ()
     slot: int = 0
 
