@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from moonbow.base.errors import MoonbowError, Unavailable
@@ -103,10 +103,12 @@ async def check_backup(
 
 
 async def restore_region(
-    world: World, source: Path, target: Path, region: str, ident: str, key: Path | None, report: Report = silent
-) -> Restored:
+    world: World, source: Path, target: Path, region: str, ident: str, key: Path | None, report: Report = silent,
+    without: Sequence[str] = (),
+) -> Restored:  # fmt: skip
     """Put an archive of `source`'s shelf into the empty region of `target`, whose world must not run.
 
+    Before the region serves it asks all regions but `without` for what they hold of its rooms.
     `ConfigError` if the region is not empty, `Broken` if the archive is damaged; nothing is changed then.
     """
     order = Order(
@@ -118,6 +120,7 @@ async def restore_region(
         state=target,
         databases=SqliteDatabases(target / "regions" / region),
         now=time.time(),
+        others=tuple(other for other in _peers(world, region) if other not in without),
         report=report,
     )
     check_empty(order)
@@ -125,6 +128,13 @@ async def restore_region(
     await _renew(world, order, restored)
     await asyncio.to_thread(put_in_place, order)
     return restored
+
+
+def _peers(world: World, region: str) -> list[str]:
+    """The regions that share rooms with this one."""
+    if world.regions[region].sealed:
+        return []
+    return [name for name, found in world.regions.items() if name != region and not found.sealed]
 
 
 async def _renew(world: World, order: Order, restored: Restored) -> None:
@@ -142,7 +152,7 @@ async def _renew(world: World, order: Order, restored: Restored) -> None:
         await directory.close()
     timeline = open_timeline(world, order.staging, home)
     try:
-        await timeline.write(transactions.begin_epoch, int(order.now))
+        await timeline.write(transactions.begin_epoch, int(order.now), order.others)
         for person in restored.erased:
             await timeline.write(transactions.forget_author, person)
     finally:

@@ -42,6 +42,7 @@ class Order:
     state: Path
     databases: Databases
     now: float
+    others: tuple[str, ...] = ()  # regions that hold copies of this one's rooms, and are asked before it serves
     report: Callable[[Step], None] = lambda step: None
 
     @property

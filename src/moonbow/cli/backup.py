@@ -116,6 +116,9 @@ def restore(
     state: State,
     to: Annotated[Path | None, typer.Option("--to", help="Another world's folder.", resolve_path=True)] = None,
     key: KeyFile = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", metavar="REGION", help="Do not wait for what this region holds.")
+    ] = None,
 ) -> None:
     """Put a backup into an empty region of a world that does not run."""
     from moonbow.backup.process import restore_region
@@ -125,7 +128,9 @@ def restore(
     target = to or state
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     with only_launcher(target), _bars() as report:
-        restored = asyncio.run(restore_region(world, state, target, name, ident, key, report))
+        for other in without or ():
+            _regions(world, other)
+        restored = asyncio.run(restore_region(world, state, target, name, ident, key, report, without or ()))
     taken = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(restored.data.taken_at))
     console.print(f"[green]✓[/] [bold]{name}[/] is as it was at {taken}")
     keys = restored.keys.id if restored.keys else "[yellow]none stands any more: what people wrote stays sealed[/]"

@@ -341,9 +341,12 @@ class SqliteTx(SqliteReads):
     def set_gone(self, person: str) -> None:
         self._run("INSERT OR IGNORE INTO gone VALUES (?)", (person,))
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> list[Outgoing]:
+        found = self._run("SELECT dest, stream, out_no, effect FROM outbox ORDER BY dest, stream, out_no").fetchall()
+        for table in ("outbox", "out_no", "applied"):
+            self._run(f"DELETE FROM {table}")
         self._run("UPDATE meta SET epoch = ?", (epoch,))
-        self._run("DELETE FROM applied")
+        return [Outgoing(dest, stream, out_no, decode_effect(effect)) for dest, stream, out_no, effect in found]
 
     def flush(self) -> None:
         """Write back the streams that changed; the last step before the commit."""
