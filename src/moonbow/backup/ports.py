@@ -26,6 +26,10 @@ class Databases(Protocol):
         """Let the engine check all of a copy; rows per table, and the epoch of a timeline; `Broken` if damaged."""
         ...
 
+    def differ(self, name: str, copied: Path) -> dict[str, tuple[int, int]]:
+        """Per table that differs: how many rows are only in the copy, and how many only in the region now."""
+        ...
+
     def place(self, name: str, copied: Path, region: Path) -> None:
         """Move a copy to where the region's stores will look for it, under the region's folder `region`."""
         ...

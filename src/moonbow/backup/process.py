@@ -20,6 +20,7 @@ from moonbow.timeline import transactions
 from moonbow.world import Ports, World, load_world, site_address
 
 from .adapters.folder import FolderObjects
+from .compare import Differences, compare
 from .metrics import Metrics, serve_metrics
 from .model import Archive, Checked, Manifest, Step
 from .policy import choose_places, next_due
@@ -98,6 +99,18 @@ async def check_backup(
             checked = verify(shelf, archive.manifest.id, secret, databases, room, time.time(), report)
         shelf.note_checked(archive.manifest.id, checked)
         return checked
+
+    return await asyncio.to_thread(work)
+
+
+async def compare_region(world: World, state: Path, region: str, ident: str) -> tuple[Manifest, Differences]:
+    """What differs between an archive and the region as it lies there, with its own backup key."""
+    shelf, folder = shelf_of(world, state, region), state / "regions" / region
+    key = read_key(key_file(state, region))
+
+    def work() -> tuple[Manifest, Differences]:
+        with scratch(folder) as room:
+            return compare(shelf, ident, key, SqliteDatabases(folder), FolderObjects(folder / "objects"), room)
 
     return await asyncio.to_thread(work)
 

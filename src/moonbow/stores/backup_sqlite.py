@@ -17,6 +17,7 @@ from moonbow.base.errors import Broken, Unavailable
 KEYS = "keys"
 FIRST, LAST = "timeline", "directory"  # entries name people and files, which are copied after them
 BUSY_S = 5.0
+TABLES = "type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 
 class SqliteDatabases:
@@ -52,10 +53,7 @@ class SqliteDatabases:
                 if said != ["ok"]:
                     raise Broken(f"{name} is damaged: {'; '.join(map(str, said))}")
                 tables = [
-                    row[0]
-                    for row in db.execute(
-                        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-                    )
+                    row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE " + TABLES + " ORDER BY name")
                 ]
                 rows = {table: int(db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]) for table in tables}
                 epoch = db.execute("SELECT epoch FROM meta").fetchone()[0] if name == FIRST else None
@@ -63,9 +61,24 @@ class SqliteDatabases:
         except sqlite3.Error as error:
             raise Broken(f"{name} is damaged: {error}") from error
 
+    def differ(self, name: str, copied: Path) -> dict[str, tuple[int, int]]:
+        """Per table that differs: how many rows are only in the copy, and how many only in the region."""
+        with _opened(f"file:{self._region / name}.db?mode=rw") as db:
+            db.execute("ATTACH ? AS copied", (f"file:{copied}?mode=ro&immutable=1",))
+            tables = db.execute(f"SELECT name FROM copied.sqlite_schema WHERE {TABLES}").fetchall()
+            counts = {
+                table: (_only(db, "copied", "main", table), _only(db, "main", "copied", table)) for (table,) in tables
+            }
+        return {table: found for table, found in counts.items() if any(found)}
+
     def place(self, name: str, copied: Path, region: Path) -> None:
         """Move a copy to its place in a region's folder."""
         copied.rename(region / f"{name}.db")
+
+
+def _only(db: sqlite3.Connection, here: str, there: str, table: str) -> int:
+    rows = f'SELECT * FROM {here}."{table}" EXCEPT SELECT * FROM {there}."{table}"'
+    return int(db.execute(f"SELECT count(*) FROM ({rows})").fetchone()[0])
 
 
 def _opened(uri: str) -> contextlib.closing[sqlite3.Connection]:
