@@ -72,6 +72,8 @@ def test_every_row_and_object_comes_back(world: World, state: Path) -> None:
     assert not (folder / "keys" / "key_old.json").exists(), "what signs tokens is made anew"
     assert restored.keys is not None
     assert restored.keys.id == keys
+    everything = [folder, *folder.rglob("*"), *(state / "sites").rglob("*")]
+    assert {oct(path.stat().st_mode & 0o077) for path in everything} == {"0o0"}
     assert sorted(path.name for path in (state / "regions").iterdir()) == [REGION]
     assert check(world, state, ident) == (), "and it goes on with the same key"
 

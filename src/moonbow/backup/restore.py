@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from moonbow.base.errors import Broken, ConfigError
-from moonbow.base.files import write_private
+from moonbow.base.files import make_private, write_private
 from moonbow.world import Backup
 
 from .model import ERASED, SECRETS, Manifest, Payload, Step, purpose
@@ -85,7 +85,7 @@ def check_empty(order: Order) -> None:
 def unpack(order: Order, objects: Objects) -> Restored:
     """Build the region's folder in `order.staged`; `objects` writes into it.  `Broken` if the archive is damaged."""
     shutil.rmtree(order.staging, ignore_errors=True)
-    (order.staged / "keys").mkdir(mode=0o700, parents=True)
+    make_private(order.staged / "keys")
     data = genuine_manifest(order.shelf.root / order.shelf.archive(order.ident).manifest.id, order.key)
     if data.kind != "data" or data.region != order.region:
         raise ConfigError(f"{order.ident} holds {data.kind} of region {data.region}, not data of {order.region}")

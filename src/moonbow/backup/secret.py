@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from moonbow.base.errors import Broken, ConfigError
-from moonbow.base.files import write_private
+from moonbow.base.files import make_private, write_private
 from moonbow.directory.login import login_key_path
 
 KEY_FILE = "backup.key"
@@ -21,7 +21,7 @@ def provide_key(region: Path) -> bytes:
     """The backup key of the region in this folder, made if it has none."""
     path = region / "keys" / KEY_FILE
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         write_private(path, secrets.token_hex(KEY_BYTES).encode())
     return read_key(path)
 
@@ -64,7 +64,7 @@ def unpack_secrets(packed: bytes, state: Path, staged: Path, region: str) -> Non
         path = staged / "keys" / name
         if ".." in path.parts or name.startswith("/"):
             raise Broken(f"{name!r} is no name of a key file")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         write_private(path, content)
     _settle_login_key(shared, login_key_path(state, region, False))
 
@@ -73,7 +73,7 @@ def _settle_login_key(content: bytes | None, path: Path) -> None:
     if content is None:
         return
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         write_private(path, content)
     elif path.read_bytes().strip() != content.strip():
         raise ConfigError(f"{path}: another secret hashes logins here; nobody of the backup could sign in")

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from moonbow.base.errors import Broken, ConfigError
-from moonbow.base.files import write_private
+from moonbow.base.files import make_private, write_private
 
 from .model import Archive, Checked, Manifest, Sealed, decode_manifest
 
@@ -36,7 +36,7 @@ class Shelf:
 
     def prepare(self) -> None:
         """Make the folders, and clear away what an interrupted run has left."""
-        self.blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.blobs)
         for path in self.root.glob(".*.partial"):
             shutil.rmtree(path)
         for path in self.blobs.glob(".*.partial"):
@@ -109,7 +109,7 @@ class Shelf:
         wanted = sorted({*known, *people})
         if wanted == known:
             return False
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.root)
         write_private(self.root / ERASED, msgspec.json.encode(wanted))
         return True
 

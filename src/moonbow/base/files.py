@@ -19,6 +19,12 @@ def write_private(path: Path, content: bytes) -> None:
         raise
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner only."""
+    for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def changed_s(path: Path) -> float:
     """When a file was last written, Unix time; 0 if there is none."""
     try:

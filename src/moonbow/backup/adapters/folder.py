@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from moonbow.base.errors import Broken
+from moonbow.base.files import make_private
 
 from ..ports import Found
 
@@ -40,7 +41,7 @@ class FolderObjects:
     def write(self, name: str, content: Iterable[bytes]) -> None:
         """Write an object, synced."""
         path = self._path(name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.writelines(content)
             file.flush()

@@ -25,7 +25,7 @@ from ..drill import Drill
 from ..private import PrivateStage
 from ..waiting import until
 
-BEFORE_S, DURING_S, SINCE_S, AFTER_S = 4.0, 4.0, 4.0, 5.0
+BEFORE_S, SINCE_S, AFTER_S = 4.0, 4.0, 5.0
 COMMAND_S = 120.0
 NOTED_S = 25.0  # for an erasure to be noted beside the archives: every ten seconds
 OBJECTS, OBJECT_BYTES = 20, 100_000
@@ -53,13 +53,21 @@ async def play(drill: Drill) -> None:
     region = drill.stage.regions()[0]
     await drill.assemble()
     _plant_objects(drill, region)
-    before, during, since, after = (drill.lasting(s) for s in (BEFORE_S, DURING_S, SINCE_S, AFTER_S))
+    before, since, after = (drill.lasting(s) for s in (BEFORE_S, SINCE_S, AFTER_S))
+    lost = asyncio.Event()
+
+    async def talk() -> None:
+        while not lost.is_set():
+            await drill.crowd.talk(drill.rate, 0.5)
+
     async with asyncio.TaskGroup() as tasks:
-        talking = tasks.create_task(drill.crowd.talk(drill.rate, before + during + since))
+        tasks.create_task(talk())
         await asyncio.sleep(before)
         taken = await _back_up(drill, region)
-        await asyncio.sleep(during)
+        await asyncio.sleep(since)
         erased = await _erase_one(drill, region)
+        await asyncio.sleep(since)
+        lost.set()
     await drill.crowd.settle()
     key = await _lose(drill, drill.stage, region)
     differences = await _restore(drill, region, taken, key)
@@ -70,7 +78,6 @@ async def play(drill: Drill) -> None:
         tasks.create_task(drill.crowd.talk(drill.rate, after))
     await drill.crowd.settle()
     await drill.crowd.read_back()
-    drill.numbers["messages a second"] = round(talking.result(), 1)
     _judge(drill, region, taken, erased, differences, back_at)
     drill.verdicts.append(await _cannot_sign_in(drill, erased))
 
