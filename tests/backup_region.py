@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 
 from moonbow.backup.process import take_backup
+from moonbow.base.errors import Unavailable
 from moonbow.base.ids import new_id
 from moonbow.directory.model import CompanyRow, Family, PersonRow
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.process import open_directory, open_timeline
+from moonbow.stores.process import open_directory, open_keys, open_timeline
 from moonbow.timeline import transactions
 from moonbow.world import World, load_world
-from timeline_stores import new_post
+from timeline_stores import new_post, texts
+from timeline_stores import rows as all_rows
 
 REGION = "emea"
 HOME = HomeRegion(REGION)
@@ -29,12 +31,7 @@ def make_region(state: Path) -> World:
     (state / "regions" / REGION / "keys").mkdir(parents=True)
     (state / "world.toml").write_text(Path("worlds/laptop.toml").read_text())
     (state / "secrets" / "login.key").write_text("ab" * 32)
-    (state / "regions" / REGION / "keys" / "region.key").write_text("wraps all others")
     (state / "regions" / REGION / "keys" / "key_old.json").write_text("signs tokens")
-    with sqlite3.connect(state / "regions" / REGION / "keys.db") as db:
-        db.execute("CREATE TABLE key (person TEXT)")
-        db.execute("INSERT INTO key VALUES ('ada')")
-    db.close()
     for no in range(5):
         write_object(state, f"{no}/fil_{no}", bytes([no]) * 300_000)
     world = load_world(state / "world.toml")
@@ -63,30 +60,52 @@ async def _fill(world: World, state: Path) -> None:
             ), 5,
         )  # fmt: skip
     await directory.close()
-    timeline = open_timeline(world, state, HOME)
+    keys = open_keys(world, state, HOME)
+    await keys.provide_all(ORG, [ADA, BEA])
+    timeline = open_timeline(world, state, HOME, keys.sealer)
     await timeline.write(transactions.create_room, ROOM, ADA, (BEA,))
     timeline.close()
+    await keys.close()
     await say(world, state, ADA, 20)
     await say(world, state, BEA, 20)
 
 
 async def say(world: World, state: Path, author: str, count: int) -> list[str]:
     """Messages of somebody in the room; their texts."""
-    timeline = open_timeline(world, state, HOME)
+    keys = open_keys(world, state, HOME)
+    timeline = open_timeline(world, state, HOME, keys.sealer)
     texts = [f"said {no} at {time.monotonic_ns()}" for no in range(count)]
     for text in texts:
         await timeline.write(transactions.post, new_post(author, ROOM, text, text))
     timeline.close()
+    await keys.close()
     return texts
 
 
 async def erase(world: World, state: Path, person: str) -> None:
     """As a gateway does."""
-    directory, timeline = open_directory(world, state, HOME), open_timeline(world, state, HOME)
+    directory, keys = open_directory(world, state, HOME), open_keys(world, state, HOME)
+    timeline = open_timeline(world, state, HOME, keys.sealer)
     await directory.erase_person(person, time.time())
+    await keys.destroy(person)
     await timeline.write(transactions.erase_person, person)
-    await directory.close()
     timeline.close()
+    await directory.close()
+    await keys.close()
+
+
+async def read_texts(world: World, state: Path, author: str) -> list[str | None]:
+    """What can be read of somebody's messages; None where nothing can."""
+    keys = open_keys(world, state, HOME)
+    timeline = open_timeline(world, state, HOME, keys.sealer)
+    said = [row.entry or "" for row in await all_rows(timeline, ROOM) if row.author == author and row.entry]
+    try:
+        return await texts(timeline, said)
+    except Unavailable:
+        return [None] * len(said)
+    finally:
+        timeline.close()
+        await keys.close()
 
 
 def tables(folder: Path) -> dict[tuple[str, str], list[tuple[object, ...]]]:

@@ -16,6 +16,9 @@ from moonbow.directory.process import Directory
 from moonbow.directory.seed import seed
 from moonbow.stores.directory_sqlite import DirectorySqlite
 from moonbow.stores.home import HomeRegion
+from moonbow.stores.process import open_erasing, open_keys
+from moonbow.vault.erasing import Erasing
+from moonbow.vault.ports import Keys
 from moonbow.wire.rest import Session
 from moonbow.world import World, parse_world
 
@@ -145,13 +148,17 @@ async def house(state: Path, *sites: str, now: Callable[[], float] | None = None
     world = parse_world(WORLD)
     demo = await seed(state, now() if now else NOW)
     made = House(world, state, demo, Net(), {}, {})
+    opened: list[Keys | Erasing] = []
     for number, site in enumerate(sites):
         name = site if site not in made.at else f"{site}{number}"
         ref = world.site(site)
         bus = LoopBus(made.net, ref.region)
         store = DirectorySqlite(state / "regions" / ref.region / "directory.db", HomeRegion.of(ref))
         clock = {"now": now} if now else {}
-        bus.directory = Directory(world, state, ref, store, bus, refusal_floor_s=0.0, **clock)
+        keys = open_keys(world, state, HomeRegion.of(ref))
+        erasing = open_erasing(world, state, HomeRegion.of(ref), keys)
+        bus.directory = Directory(world, state, ref, store, bus, keys, erasing, refusal_floor_s=0.0, **clock)
+        opened += [keys, erasing]
         made.at[name], made.buses[name] = bus.directory, bus
     try:
         for directory in made.at.values():
@@ -160,6 +167,8 @@ async def house(state: Path, *sites: str, now: Callable[[], float] | None = None
     finally:
         for directory in made.at.values():
             await directory.close()
+        for each in opened:
+            await each.close()
 
 
 async def refusal(work: Awaitable[object]) -> Refused:

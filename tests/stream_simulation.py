@@ -21,6 +21,7 @@ from moonbow.gateway.live import Session
 from moonbow.stores.timeline_batch import Work, run_batch
 from moonbow.stores.timeline_rows import SCHEMA, SqliteReads
 from moonbow.timeline.model import Fresh
+from moonbow.vault.plain import Plain
 
 REGIONS = ("a", "b", "c")
 
@@ -58,7 +59,7 @@ class RegionStore:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.executescript(SCHEMA)
         self.connection.execute("INSERT INTO meta VALUES (1)")
-        self.reads = SqliteReads(self.connection, region)
+        self.reads = SqliteReads(self.connection, region, Plain())
 
 
 class ProcessStore:
@@ -83,7 +84,7 @@ class ProcessStore:
         if not self.alive():
             return
         now_ms = int(self.net.loop.time() * 1000)
-        fresh, queued = run_batch(self.shared.connection, self.region, works, now_ms)
+        fresh, queued = run_batch(self.shared.connection, self.region, Plain(), works, now_ms)
         self.net.committed(self.shared, fresh)
         self.net.later(self._answer, works, fresh, queued)
 

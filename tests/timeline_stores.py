@@ -19,6 +19,9 @@ from moonbow.stores.timeline_sqlite import SqliteTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.model import Answer, Fresh, Post, Row, text_body
 from moonbow.timeline.ports import Reads, Store, Tx
+from moonbow.vault.plain import Plain
+from moonbow.vault.ports import Sealer
+from vault_stage import vault_in
 
 T = TypeVar("T")
 HOME = "emea"
@@ -28,7 +31,9 @@ class Adapter(Protocol):
     """One engine: how to open a region's store, and every byte that it has at rest."""
 
     name: str
+    sealed: bool  # then no text can be read in `resting`
 
+    def close(self) -> None: ...
     def open(self, region: str = HOME) -> Store: ...
     def resting(self) -> bytes: ...
     def writer(self) -> list[str]: ...
@@ -38,12 +43,19 @@ class SqliteAdapter:
     """The embedded store: one file and its log."""
 
     name = "sqlite"
+    sealed = False
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "timeline.db"
 
+    def sealer(self) -> Sealer:
+        return Plain()
+
+    def close(self) -> None:
+        """Leave nothing open."""
+
     def open(self, region: str = HOME) -> SqliteTimeline:
-        return SqliteTimeline(self.path, HomeRegion(region))
+        return SqliteTimeline(self.path, HomeRegion(region), self.sealer())
 
     def resting(self) -> bytes:
         return b"".join(file.read_bytes() for file in sorted(self.path.parent.glob("timeline.*")))
@@ -53,7 +65,31 @@ class SqliteAdapter:
         return [sys.executable, str(Path(__file__).with_name("timeline_writer.py")), str(self.path.parent)]
 
 
-ADAPTERS: list[type[SqliteAdapter]] = [SqliteAdapter]
+class SealedSqliteAdapter(SqliteAdapter):
+    """The same with its texts sealed, by keys of `person(1)` to `person(9)` beside it."""
+
+    name = "sqlite-sealed"
+    sealed = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.vault = vault_in(folder, HOME)
+        for number in range(1, 10):
+            self.vault.make_key(person(number), f"org_{HOME}_{base32(1)}")
+
+    def sealer(self) -> Sealer:
+        return self.vault.sealer
+
+    def close(self) -> None:
+        asyncio.run(self.vault.close())
+
+
+ADAPTERS: list[type[SqliteAdapter]] = [SqliteAdapter, SealedSqliteAdapter]
+
+
+def adapter_in(folder: Path) -> SqliteAdapter:
+    """The adapter whose store lies in a folder."""
+    return (SealedSqliteAdapter if (folder / "keys.db").exists() else SqliteAdapter)(folder)
 
 
 def person(number: int, region: str = HOME) -> str:

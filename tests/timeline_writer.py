@@ -18,7 +18,7 @@ from pathlib import Path
 from moonbow.base.errors import Unavailable
 from moonbow.timeline import transactions
 from moonbow.timeline.ports import Store
-from timeline_stores import SqliteAdapter, new_post
+from timeline_stores import adapter_in, new_post
 
 AT_ONCE = 8
 
@@ -41,7 +41,7 @@ async def post(store: Store, name: str, place: str, author: str, n: int) -> None
 
 
 async def main(folder: str, name: str, place: str, author: str, count: int, bytes_max: int) -> None:
-    store = SqliteAdapter(Path(folder)).open()
+    store = adapter_in(Path(folder)).open()
     tell("\nready")  # a line of its own, even after one that a kill tore
     if bytes_max:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

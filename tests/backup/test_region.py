@@ -15,7 +15,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backup_region import ADA, BEA, REGION, ROOM, back_up, erase, make_region, objects, say, tables, write_object
+from backup_region import (
+    ADA,
+    BEA,
+    REGION,
+    ROOM,
+    back_up,
+    erase,
+    make_region,
+    objects,
+    read_texts,
+    say,
+    tables,
+    write_object,
+)
 from moonbow.backup import process
 from moonbow.backup.process import check_backup, restore_region, shelf_of
 from moonbow.backup.take import scratch, take
@@ -58,6 +71,7 @@ def wipe(state: Path) -> Path:
 def test_every_row_and_object_comes_back(world: World, state: Path) -> None:
     folder = state / "regions" / REGION
     before, before_objects = tables(folder), objects(folder)
+    wrapping = (folder / "keys" / "region.key").read_bytes()
     ident, keys = back_up(world, state)
     asyncio.run(say(world, state, ADA, 3))
     key = wipe(state)
@@ -68,7 +82,7 @@ def test_every_row_and_object_comes_back(world: World, state: Path) -> None:
     assert after["timeline", "meta"][0][0] >= time.time() - 60  # type: ignore[operator]
     assert after["directory", "family"] == []
     assert objects(folder) == before_objects
-    assert (folder / "keys" / "region.key").read_text() == "wraps all others"
+    assert (folder / "keys" / "region.key").read_bytes() == wrapping
     assert not (folder / "keys" / "key_old.json").exists(), "what signs tokens is made anew"
     assert restored.keys is not None
     assert restored.keys.id == keys
@@ -81,9 +95,6 @@ def test_every_row_and_object_comes_back(world: World, state: Path) -> None:
 def test_who_was_erased_stays_erased(world: World, state: Path) -> None:
     old, _ = back_up(world, state)
     asyncio.run(erase(world, state, ADA))
-    with sqlite3.connect(state / "regions" / REGION / "keys.db") as db:
-        db.execute("DELETE FROM key")
-    db.close()
     time.sleep(1.0 - time.time() % 1)  # backups are named by the second
     back_up(world, state)
     asyncio.run(restore_region(world, state, state, REGION, old, wipe(state)))
@@ -93,7 +104,11 @@ def test_who_was_erased_stays_erased(world: World, state: Path) -> None:
     assert not [row for row in found["timeline", "post"] if row[1] == ADA and row[3]], "no mark of what she wrote"
     texts = [row for row in found["timeline", "post"] if row[1] == BEA and row[9] is not None]
     assert len(texts) == 20
-    assert found["keys", "key"] == [], "the newest keys, not those of then"
+    assert asyncio.run(read_texts(world, state, ADA)) == [None] * 20
+    assert None not in asyncio.run(read_texts(world, state, BEA))
+    with sqlite3.connect(state / "regions" / REGION / "keys.db") as db:
+        assert db.execute("SELECT count(*) FROM person_key WHERE wrapped IS NOT NULL").fetchone() == (1,)
+    db.close()
 
 
 def test_an_erasure_younger_than_every_backup_is_known_beside_them(world: World, state: Path) -> None:
@@ -116,18 +131,18 @@ def test_keys_end_and_then_nothing_brings_them_back(world: World, state: Path) -
     shelf.remove(keys)
     restored = asyncio.run(restore_region(world, state, state, REGION, ident, key))
     assert restored.keys is None
-    assert not (state / "regions" / REGION / "keys.db").exists()
-    assert not (state / "regions" / REGION / "keys" / "region.key").exists()
+    assert asyncio.run(read_texts(world, state, ADA)) == [None] * 20, "what was written can be read no more"
 
 
 def test_nothing_private_is_readable_on_the_shelf(world: World, state: Path) -> None:
     (text,) = asyncio.run(say(world, state, ADA, 1))
     folder = state / "regions" / REGION
-    assert text.encode() in b"".join(path.read_bytes() for path in folder.glob("timeline.db*")), "the control"
+    wrapping = (folder / "keys" / "region.key").read_bytes()
+    assert ADA.encode() in b"".join(path.read_bytes() for path in folder.glob("timeline.db*")), "the control"
     back_up(world, state)
     shelf = shelf_of(world, state, REGION)
     kept = b"".join(path.read_bytes() for path in shelf.root.rglob("*") if path.is_file())
-    for secret in (text.encode(), b"p0@x", b"wraps all others", bytes([3]) * 1000, ADA.encode()):
+    for secret in (text.encode(), b"p0@x", wrapping, bytes([3]) * 1000, ADA.encode()):
         assert secret not in kept
     assert not (folder / ".backup").exists()
     assert {path.stat().st_mode & 0o077 for path in shelf.root.rglob("*")} == {0}
@@ -243,9 +258,10 @@ def test_while_others_write(world: World, state: Path) -> None:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from backup_region import HOME, new_post, open_timeline, transactions, load_world
+from backup_region import HOME, new_post, open_keys, open_timeline, transactions, load_world
 async def main(state, author, room):
-    timeline = open_timeline(load_world(state / "world.toml"), state, HOME)
+    world = load_world(state / "world.toml")
+    timeline = open_timeline(world, state, HOME, open_keys(world, state, HOME).sealer)
     for no in range(100_000):
         answer = await timeline.write(transactions.post, new_post(author, room, f"w{no}", f"w{no}"))
         print(answer.entry, flush=True)

@@ -18,6 +18,8 @@ from moonbow.bus import Bus
 from moonbow.directory.demo import Demo, DemoPerson
 from moonbow.directory.process import Directory
 from moonbow.directory.seed import seed
+from moonbow.stores.home import HomeRegion
+from moonbow.stores.process import open_erasing, open_keys
 from moonbow.wire.rest import NewPerson
 from moonbow.world import load_world
 from support import eventually_async
@@ -48,7 +50,9 @@ async def directory(servers: Servers, site: str) -> AsyncIterator[Directory]:
     """What a gateway does with it."""
     ref = servers.world.site(site)
     bus = await Bus.connect(servers.world, servers.state, ref, f"test-{site}")
-    made = Directory.open(servers.world, servers.state, ref, bus)
+    keys = open_keys(servers.world, servers.state, HomeRegion.of(ref))
+    erasing = open_erasing(servers.world, servers.state, HomeRegion.of(ref), keys)
+    made = Directory.open(servers.world, servers.state, ref, bus, keys, erasing)
 
     async def serve(caller: str, op: str, payload: bytes) -> bytes:
         answer = await made.serve(caller, op, payload)
@@ -63,6 +67,8 @@ async def directory(servers: Servers, site: str) -> AsyncIterator[Directory]:
     finally:
         await made.close()
         await bus.close()
+        await erasing.close()
+        await keys.close()
 
 
 def someone(state: Path, region: str) -> DemoPerson:

@@ -234,7 +234,7 @@ def test_a_rotation_signs_nobody_out(state: Path) -> None:
 
 
 def kid_of(token: str) -> str:
-    from moonbow.directory.tokens import decode64
+    from moonbow.base.base64url import decode64
 
     kid: str = msgspec.json.decode(decode64(token.split(".")[0]))["kid"]
     return kid
@@ -364,17 +364,10 @@ def test_erasing_ends_everything_and_frees_the_login_even_if_home_was_away(state
             owner = claims_of(made, "paris", await made.sign_in("paris", made.person("emea", "owner")))
             zofia = made.person("na")
             session = await made.sign_in("ashburn", zofia)
-            assert (await refusal(paris.erase_person(owner, session.person.id))).code == "wrong_region"
-            erased: list[str] = []
-
-            async def note(person: str) -> None:
-                erased.append(person)
-
-            ashburn.on_erased(note)
             me = claims_of(made, "ashburn", session)
             made.net.cut.add("emea")
-            await ashburn.erase_person(me, me.sub)
-            assert erased == [me.sub]
+            done = await ashburn.erase_person(me, me.sub)
+            assert done.receipt
             assert await ashburn.erased() == [me.sub]
             with pytest.raises(Refused, match="token_revoked"):
                 ashburn.check(session.access_token)

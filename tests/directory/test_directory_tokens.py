@@ -13,11 +13,12 @@ from joserfc import jws
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import OKPKey
 
+from moonbow.base.base64url import decode64, encode64
 from moonbow.base.errors import Refused
 from moonbow.directory.cursors import Cursors
 from moonbow.directory.keys import make_key
 from moonbow.directory.model import Claims
-from moonbow.directory.tokens import check_token, decode64, encode64, is_operator, scope_of, sign_token
+from moonbow.directory.tokens import check_token, is_operator, scope_of, sign_token
 
 NOW = 1_800_000_000.0
 KEY = Ed25519PrivateKey.from_private_bytes(b"\x01" * 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from timeline_stores import ADAPTERS, Adapter
 
 
 @pytest.fixture(params=ADAPTERS, ids=[kind.name for kind in ADAPTERS])
-def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
+def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adapter]:
     made: Adapter = request.param(tmp_path)
-    return made
+    yield made
+    made.close()

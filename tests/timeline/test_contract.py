@@ -374,7 +374,7 @@ def test_erased_text_rests_nowhere(adapter: Adapter) -> None:
             return {int(n) for n in re.findall(rb"<(\d{6})>", adapter.resting())}
 
         eventually(lambda: not gone & resting(), within_s=5)
-        assert resting() == set(range(900)) - gone
+        assert resting() == (set() if adapter.sealed else set(range(900)) - gone)
         found = await texts(store, [answer.entry or "" for answer in said])
         assert found == [None if n in gone else text(n) for n in range(900)]
 
@@ -387,7 +387,7 @@ def test_what_an_earlier_process_erased_leaves_the_disk_too(adapter: Adapter) ->
     killed = subprocess.run([*adapter.writer(), "erase", ROOM, ADA, "1"], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL
     entry = killed.stdout.split()[-1]
-    assert b"erase-0" in adapter.resting(), "the trial: its log still holds the text"
+    assert (b"erase-0" in adapter.resting()) is not adapter.sealed, "the trial: its log still holds the text"
 
     async def after(store: Store) -> None:
         assert await texts(store, [entry]) == [None]
@@ -414,7 +414,7 @@ def test_a_reader_of_an_older_state_only_delays_the_erasure(adapter: Adapter) ->
         assert begun.wait(30)
         await store.write(transactions.redact, ADA, ROOM, said.entry or "")
         await asyncio.to_thread(reader.join, 1.0)  # long enough for an attempt, or two, that cannot succeed
-        assert b"canary-of-a-reader" in adapter.resting()
+        assert (b"canary-of-a-reader" in adapter.resting()) is not adapter.sealed
         go_on.set()
         eventually(lambda: b"canary-of-a-reader" not in adapter.resting(), within_s=5)
         reader.join()

@@ -15,7 +15,7 @@ from pathlib import Path
 from moonbow.base.errors import MoonbowError, Unavailable
 from moonbow.stores.backup_sqlite import SqliteDatabases
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.process import open_directory, open_timeline
+from moonbow.stores.process import open_directory, open_keys, open_timeline
 from moonbow.timeline import transactions
 from moonbow.world import Ports, World, load_world, site_address
 
@@ -163,13 +163,16 @@ async def _renew(world: World, order: Order, restored: Restored) -> None:
             await directory.shared.begin_epoch(begun._replace(epoch=int(order.now)), order.now)
     finally:
         await directory.close()
-    timeline = open_timeline(world, order.staging, home)
+    keys = open_keys(world, order.staging, home)
+    timeline = open_timeline(world, order.staging, home, keys.sealer)
     try:
         await timeline.write(transactions.begin_epoch, int(order.now), order.others)
         for person in restored.erased:
+            await keys.destroy(person)
             await timeline.write(transactions.forget_author, person)
     finally:
         timeline.close()
+        await keys.close()
 
 
 class Backups:

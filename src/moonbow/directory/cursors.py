@@ -11,10 +11,10 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from moonbow.base.base64url import decode64, encode64
 from moonbow.base.errors import Refused
 
 from .rpc import SortKey
-from .tokens import decode64, encode64
 
 NONCE_BYTES = 12
 _key: msgspec.msgpack.Decoder[SortKey] = msgspec.msgpack.Decoder(SortKey)

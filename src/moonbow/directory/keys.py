@@ -19,13 +19,13 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from moonbow.base.base64url import decode64, encode64
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
 from moonbow.base.ids import new_id
 from moonbow.base.limits import ACCESS_TOKEN_S, CLOCK_SKEW_S
 
 from .model import KnownKey
-from .tokens import decode64, encode64
 
 ANNOUNCE_S = 60.0
 ROTATE_AFTER_S = 30 * 86_400.0

@@ -37,12 +37,20 @@ class Store(Protocol):
         """People of a company whose name holds `query` (folded), after the sort key, each with its sort key."""
         ...
 
+    async def everyone(self, after: str, limit: int) -> list[tuple[str, str]]:
+        """People beyond the id `after`, by id, each with their company's id."""
+        ...
+
     async def persons(self, idents: Sequence[str]) -> list[PersonRow]:
         """Those of `idents` who stand, in no order."""
         ...
 
     async def change_person(self, ident: str, change: PersonChange, spare_sid: str, now: float) -> list[Revocation]:
         """Apply `change`; a new password ends all sessions but `spare_sid`."""
+        ...
+
+    async def sessions(self, ident: str) -> int:
+        """How many sessions a person has."""
         ...
 
     async def erase_person(self, ident: str, now: float) -> list[Revocation]:

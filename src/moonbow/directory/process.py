@@ -17,7 +17,9 @@ from moonbow.base.errors import Refused, Unavailable
 from moonbow.federation.shared import LOG_OP, SharedPlane
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory
-from moonbow.wire.rest import ChangePerson, NewPerson, Session
+from moonbow.vault.erasing import Erasing
+from moonbow.vault.ports import Keys
+from moonbow.wire.rest import ChangePerson, Erased, NewPerson, Session
 from moonbow.wire.shared import PublicKey, SharedRecord
 from moonbow.wire.values import Person
 from moonbow.world import SiteRef, World
@@ -35,7 +37,7 @@ from .ports import Bus, Store
 from .refresh import parse_refresh_token
 from .sessions import OnRevoked, Sessions
 from .sign_in import REFUSAL_FLOOR_S, SignIn
-from .staffing import OnErased, Staffing
+from .staffing import Staffing
 
 TICK_S = 1.0  # revocations lost on the bus are found this fast, keys and jwks.json follow
 PRUNE_TICKS = 600
@@ -59,6 +61,8 @@ class Directory:
         ref: SiteRef,
         store: Store,
         bus: Bus,
+        keys: Keys,
+        erasing: Erasing,
         *,
         registry: CollectorRegistry | None = None,
         now: Callable[[], float] = time.time,
@@ -79,7 +83,10 @@ class Directory:
         operators = frozenset() if sealed else frozenset(map(login_key.hash, world.operators))
         sessions = self._sessions = Sessions(self._ring, secret, store, bus, self.metrics, now, operators)
         people = self._people = People(ref.region, store, plane, bus, Cursors(secret), now)
-        staffing = self._staffing = Staffing(ref.region, login_key, store, plane, sessions, passwords, bus, now)
+        staffing = self._staffing = Staffing(
+            ref.region, login_key, store, plane, sessions, passwords, bus, keys, erasing, now
+        )
+        erasing.ask("directory", self)
         sign_in = self._sign_in = SignIn(
             ref.region, login_key, store, plane, sessions, passwords, bus, self.metrics, now, refusal_floor_s
         )
@@ -102,17 +109,25 @@ class Directory:
 
     @classmethod
     def open(
-        cls, world: World, state: Path, ref: SiteRef, bus: Bus, registry: CollectorRegistry | None = None
+        cls,
+        world: World,
+        state: Path,
+        ref: SiteRef,
+        bus: Bus,
+        keys: Keys,
+        erasing: Erasing,
+        registry: CollectorRegistry | None = None,
     ) -> Directory:
         """The directory of a gateway of site `ref`, on the region's engine; `ConfigError` if a secret is missing."""
         store = open_directory(world, state, HomeRegion.of(ref))
-        return cls(world, state, ref, store, bus, registry=registry)
+        return cls(world, state, ref, store, bus, keys, erasing, registry=registry)
 
     async def start(self) -> None:
         """Announce the own keys, listen, learn what ended, and keep all that up until `close`."""
         await self._passwords.prepare()
         await self._tend_keys()
         await self._write_jwks()
+        await self._staffing.provide_keys()
         await self._sessions.start()
         await self.plane.start()
         self._task = asyncio.create_task(self._run(), name="directory")
@@ -191,13 +206,13 @@ class Directory:
         """Change name, role or password.  `Refused`: not_allowed, person_unknown, password_weak."""
         return await self._staffing.change(claims, ident, change)
 
-    async def erase_person(self, claims: Claims, ident: str) -> None:
-        """Erase a person here or elsewhere; `on_erased` runs in their region.  `Refused`: not_allowed, …"""
-        await self._staffing.erase(claims, ident)
+    async def erase_person(self, claims: Claims, ident: str) -> Erased:
+        """Erase a person, here or elsewhere, from every room of their region.  `Refused`: not_allowed, …"""
+        return await self._staffing.erase(claims, ident)
 
-    def on_erased(self, callback: OnErased) -> None:
-        """Await `callback(person)` once a person of this region is erased, to erase what they wrote."""
-        self._staffing.on_erased(callback)
+    async def erase(self, person: str) -> dict[str, int]:
+        """Erase what the directory keeps of a person (`vault.ports.Erasable`)."""
+        return await self._staffing.erase_here(person)
 
     async def erased(self) -> list[str]:
         """Everybody ever erased in this region: to be erased again after a restore, or a crash between the two."""

@@ -21,7 +21,8 @@ from moonbow.base.files import write_private
 from moonbow.base.ids import new_id
 from moonbow.federation.shared import NOTHING, PAGE_MAX
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.process import open_directory
+from moonbow.stores.process import open_directory, open_keys
+from moonbow.vault.ports import Keys
 from moonbow.wire.shared import PublicKey
 from moonbow.world import World, load_world
 
@@ -43,12 +44,14 @@ async def seed(state: Path, now: float) -> Demo:
     _make_login_keys(world, state)
     demo = _demo(world, state / "world" / "demo.json")
     stores: Stores = {}
+    keys: dict[str, Keys] = {}
     try:
         for region in world.regions:
             stores[region] = open_directory(world, state, HomeRegion(region))
+            keys[region] = open_keys(world, state, HomeRegion(region))
             await _announce_keys(region, state, stores[region], now)
         for company in demo.companies:
-            await _seed_company(world, state, company, stores, now)
+            await _seed_company(world, state, company, stores, keys, now)
         await _copy_logs(open_regions(world), stores)
         for ref in world.sites():
             if ref.site.kind != "witness":
@@ -57,6 +60,8 @@ async def seed(state: Path, now: float) -> Demo:
     finally:
         for store in stores.values():
             await store.close()
+        for of_region in keys.values():
+            await of_region.close()
     return demo
 
 
@@ -85,7 +90,9 @@ async def _announce_keys(region: str, state: Path, store: Store, now: float) -> 
     await store.shared.append([PublicKey(region=region, kid=key.kid, x=key.x, version=0) for key in ring.files], now)
 
 
-async def _seed_company(world: World, state: Path, company: DemoCompany, stores: Stores, now: float) -> None:
+async def _seed_company(
+    world: World, state: Path, company: DemoCompany, stores: Stores, keys: dict[str, Keys], now: float
+) -> None:
     key = read_login_key(login_key_path(state, company.home, world.regions[company.home].sealed))
     await stores[company.home].put_company(CompanyRow(id=company.id, name=company.name))
     missing = [
@@ -96,6 +103,7 @@ async def _seed_company(world: World, state: Path, company: DemoCompany, stores:
     for person, password in zip(missing, hashes, strict=True):
         row = _row(company.id, person, key, now)
         await stores[company.home].claim_login(company.id, row.login_hash, key.id, person.region, now)
+        await keys[person.region].provide(row.id, company.id)
         await stores[person.region].create_person(row, password)
 
 

@@ -14,7 +14,9 @@ from typing import TypeVar
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home, new_id, parse_id
 from moonbow.federation.shared import SharedPlane
-from moonbow.wire.rest import ChangePerson, NewPerson
+from moonbow.vault.erasing import Erasing
+from moonbow.vault.ports import Keys
+from moonbow.wire.rest import ChangePerson, Erased, NewPerson
 from moonbow.wire.values import Person
 
 from . import rpc
@@ -27,10 +29,10 @@ from .roles import Actor, Decision, decide_add, decide_change, decide_erase
 from .sessions import Sessions
 
 CREATE_TIMEOUT_S = 3.0
+KEYS_PAGE = 500
 T = TypeVar("T")
 A = TypeVar("A", rpc.ClaimAsk, rpc.ReleaseAsk, rpc.CreateAsk, rpc.ChangeAsk, rpc.EraseAsk)
 _NONE = type(None)
-OnErased = Callable[[str], Awaitable[None]]
 
 
 class Staffing:
@@ -45,6 +47,8 @@ class Staffing:
         sessions: Sessions,
         passwords: Passwords,
         bus: Bus,
+        keys: Keys,
+        erasing: Erasing,
         now: Callable[[], float],
     ) -> None:
         self._region = region
@@ -54,12 +58,9 @@ class Staffing:
         self._sessions = sessions
         self._passwords = passwords
         self._bus = bus
+        self._keys = keys
+        self._erasing = erasing
         self._now = now
-        self._on_erased: list[OnErased] = []
-
-    def on_erased(self, callback: OnErased) -> None:
-        """Await `callback(person)` after a person of this region has been erased through this gateway."""
-        self._on_erased.append(callback)
 
     async def add(self, claims: Claims, new: NewPerson) -> Person:
         """Add a colleague.  `Refused`: not_allowed (403), login_taken (409), region_unknown, password_weak …"""
@@ -104,11 +105,29 @@ class Staffing:
         ask = rpc.ChangeAsk(actor.person, actor.role, actor.company, ident, wanted, spare)
         return await self._at(region, rpc.CHANGE, ask, self._change, Person)
 
-    async def erase(self, claims: Claims, ident: str) -> None:
-        """Erase a person's profile, credential and sessions; `on_erased` runs in their region, for what they wrote."""
+    async def erase(self, claims: Claims, ident: str) -> Erased:
+        """Erase a person and everything that every room of their region keeps of them."""
         actor = await self._actor(claims)
         ask = rpc.EraseAsk(actor.person, actor.role, actor.company, ident)
-        await self._at(self._home_of(ident), rpc.ERASE, ask, self._erase, _NONE)
+        return await self._at(self._home_of(ident), rpc.ERASE, ask, self._erase, Erased)
+
+    async def erase_here(self, ident: str) -> dict[str, int]:
+        """End and delete what the directory keeps of a person of this region.  Safe to repeat."""
+        ended = await self._store.erase_person(ident, self._now())
+        await self._sessions.tell(ended)
+        return {"profile": 1, "credential": 1, "sessions": len(ended)}
+
+    async def provide_keys(self) -> int:
+        """Give a key to everybody who has none yet, as in a region from before texts were sealed; how many."""
+        made, after = 0, ""
+        while page := await self._store.everyone(after, KEYS_PAGE):
+            after = page[-1][0]
+            by_company: dict[str, list[str]] = {}
+            for person, company in page:
+                by_company.setdefault(company, []).append(person)
+            for company, people in by_company.items():
+                made += await self._keys.provide_all(company, people)
+        return made
 
     async def serve_claim(self, caller: str, payload: bytes) -> bytes:
         ask = rpc.decode_ask(payload, rpc.ClaimAsk)
@@ -135,10 +154,7 @@ class Staffing:
     async def serve_erase(self, caller: str, payload: bytes) -> bytes:
         ask = rpc.decode_ask(payload, rpc.EraseAsk)
         await self._access_actor(caller, ask.company, ask.actor)
-        if not self._on_erased:
-            raise Refused("wrong_region", "a person is erased at home", status=403)
-        await self._erase(ask)
-        return rpc.encode(None)
+        return rpc.encode(await self._erase(ask))
 
     async def ship_releases(self) -> None:
         """Tell companies' homes of logins that are free again; what cannot be told now stays queued."""
@@ -181,6 +197,7 @@ class Staffing:
             login_hash=ask.login_hash,
             made_at=self._now(),
         )
+        await self._keys.provide(row.id, row.company)  # first: whoever exists can write
         await self._store.create_person(row, ask.password)
         return as_person(row)
 
@@ -200,13 +217,13 @@ class Staffing:
         await self._sessions.tell(await self._store.change_person(row.id, wanted, ask.spare_sid, self._now()))
         return as_person(await self._person(row.id))
 
-    async def _erase(self, ask: rpc.EraseAsk) -> None:
-        """Erase here.  What the person wrote is erased by `on_erased`."""
+    async def _erase(self, ask: rpc.EraseAsk) -> Erased:
         row = await self._person(ask.person)
         _require(decide_erase(Actor(ask.actor, ask.company, ask.actor_role), _as_actor(row)))
-        await self._sessions.tell(await self._store.erase_person(row.id, self._now()))
-        for callback in self._on_erased:
-            await callback(row.id)
+        held = {"profile": 1, "credential": 1, "sessions": await self._store.sessions(row.id)}
+        await self._erasing.begin(row.id, row.company, {"directory": held})
+        done = await self._erasing.finish(row.id)
+        return Erased(person=row.id, rooms=done.counts.get("timeline", {}).get("rooms", 0), receipt=done.receipt)
 
     async def _at(self, region: str, op: str, ask: A, here: Callable[[A], Awaitable[T]], kind: type[T]) -> T:
         """Do `ask` in `region`: `here` if that is home, else by asking it for an answer of `kind`."""

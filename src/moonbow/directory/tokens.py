@@ -7,13 +7,13 @@ signature holds, except to choose the words of its refusal.
 from __future__ import annotations
 
 import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from moonbow.base.base64url import decode64, encode64
 from moonbow.base.errors import Refused
 
 from .model import Claims
@@ -80,19 +80,6 @@ def scope_of(operator: bool) -> str:
 def is_operator(claims: Claims) -> bool:
     """Whether whoever holds this token may look into the world's traffic."""
     return OPERATOR in claims.scope.split(" ")
-
-
-def encode64(data: bytes) -> str:
-    """Base64url without padding (RFC 7515, section 2)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def decode64(text: str) -> bytes:
-    """The bytes of base64url without padding; ValueError for anything else."""
-    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if encode64(data) != text:
-        raise ValueError("not canonical base64url")
-    return data
 
 
 def _invalid() -> Refused:

@@ -34,7 +34,7 @@ from moonbow.federation.process import Federation
 from moonbow.federation.recovery import WHILE_RECOVERING
 from moonbow.presence.process import Presence
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.process import open_timeline
+from moonbow.stores.process import open_erasing, open_keys, open_timeline
 from moonbow.timeline import transactions
 from moonbow.wire import rest as wire
 from moonbow.wire import subjects
@@ -42,6 +42,7 @@ from moonbow.world import Ports, SiteRef, World, load_world, site_address
 
 from .app import Outer, make_api
 from .doors import Doors
+from .erasure import TimelineErasure
 from .flow import Flow
 from .operator import Directors
 from .pages import load_pages
@@ -71,9 +72,12 @@ class Gateway:
         ref, region = self.ref, self.ref.region
         home = HomeRegion.of(ref)
         name = f"{ref.site.name}/{self.number}"
-        self.store = open_timeline(self.world, self.state, home)
+        self.keys = open_keys(self.world, self.state, home)
+        self.erasing = open_erasing(self.world, self.state, home, self.keys)
+        self.store = open_timeline(self.world, self.state, home, self.keys.sealer)
         self.bus = await Bus.connect(self.world, self.state, ref, name, REGISTRY)
-        self.directory = Directory.open(self.world, self.state, ref, self.bus, REGISTRY)
+        self.directory = Directory.open(self.world, self.state, ref, self.bus, self.keys, self.erasing, REGISTRY)
+        self.erasing.ask("timeline", TimelineErasure(self.store))
         self.presence = Presence(self.world, region, self.bus, self.incarnation)
         self.flow = Flow(self.incarnation, self.store)
         self.federation = Federation(
@@ -92,11 +96,11 @@ class Gateway:
         self._tasks = [
             asyncio.create_task(self.flow.run(), name="flow"),
             asyncio.create_task(self.federation.run(), name="federation"),
-            asyncio.create_task(self._erase_again(), name="erase"),
             asyncio.create_task(self._watch_doors(), name="doors"),
         ]
         for task in self._tasks:
             task.add_done_callback(self._ended)
+        await self._erase_again()
         await self._serve()
 
     async def _recover(self) -> None:
@@ -109,7 +113,6 @@ class Gateway:
     async def _listen(self) -> None:
         region = self.ref.region
         self.directory.on_revoked(self.hub.revoke)
-        self.directory.on_erased(self._erase)
         self.presence.on_change(self.hub.presence)
         self.presence.on_own_change(self.hub.own_presence)
         self.bus.on_trouble(self.flow.trouble)
@@ -143,7 +146,7 @@ class Gateway:
     async def _serve(self) -> None:
         address = site_address(self.world, self.ref)
         house = House(
-            directory=self.directory, presence=self.presence, store=self.store, flow=self.flow,
+            directory=self.directory, erasing=self.erasing, presence=self.presence, store=self.store, flow=self.flow,
             federation=self.federation, doors=self.doors, directors=self.directors, calls=Calls(),
             regions=visible_regions(self.world, self.ref.region),
             served_by=wire.Served(region=self.ref.region, site=self.ref.site.name, city=self.ref.site.city),
@@ -201,15 +204,11 @@ class Gateway:
         alive = self.presence.live_gateways()
         return not alive or alive[0] == self.incarnation
 
-    async def _erase(self, person: str) -> None:
-        await self.store.write(transactions.erase_person, person)
-
     async def _erase_again(self) -> None:
-        """After a start: erase whoever the directory knows as erased and the timeline does not yet."""
-        for person in await self.directory.erased():
-            if not await self.store.read(_is_gone, person):
-                await self._erase(person)
-        await asyncio.Event().wait()
+        """Before anybody is served: finish what was begun, and erase whom a restored backup has brought back."""
+        erased = await self.directory.erased()
+        back = [person for person in erased if not await self.store.read(_is_gone, person)]
+        await self.erasing.again(erased, back)
 
     async def _watch_doors(self) -> None:
         """When the director keeps clients away from a site, ask those who came by its doors to come in elsewhere."""
@@ -263,6 +262,9 @@ class Gateway:
                     await asyncio.wait_for(room.close(), 1.0)
         if hasattr(self, "store"):
             self.store.close()
+        for name in ("erasing", "keys"):
+            if hasattr(self, name):
+                await getattr(self, name).close()
 
 
 def visible_regions(world: World, region: str) -> dict[str, str]:

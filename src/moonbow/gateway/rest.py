@@ -27,6 +27,7 @@ from moonbow.federation.process import Federation
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer, Post, Result, RoomView, Row, read_body, text_body, title_body
 from moonbow.timeline.ports import Reads, Store
+from moonbow.vault.erasing import Erasing
 from moonbow.wire import rest as wire
 from moonbow.wire import values
 from moonbow.wire.traffic import OrderGiven
@@ -58,7 +59,7 @@ class Directory(Protocol):
     async def company_name(self, org: str) -> str: ...
     async def add_person(self, claims: Any, wanted: wire.NewPerson, /) -> values.Person: ...
     async def change_person(self, claims: Any, person: str, wanted: wire.ChangePerson, /) -> values.Person: ...
-    async def erase_person(self, claims: Any, person: str, /) -> None: ...
+    async def erase_person(self, claims: Any, person: str, /) -> wire.Erased: ...
 
 
 class PresenceOf(Protocol):
@@ -80,6 +81,7 @@ class House:
     """The rooms of the house as one gateway has wired them."""
 
     directory: Directory
+    erasing: Erasing
     presence: PresenceOf
     store: Store
     flow: Flow
@@ -224,10 +226,7 @@ async def change_person(
 async def erase_person(person: IdPath, claims: Asker, house: TheHouse) -> wire.Erased:
     """Erase a person: the profile, the sign-in, and the text of everything they wrote.  Cannot be undone."""
     parse_person(house, person, "$path.person")
-    if home(person) != house.store.region:
-        raise Refused("wrong_region", f"ask in {home(person)}: a person is erased at home", status=403)
-    await house.directory.erase_person(claims, person)
-    return wire.Erased(person=person, rooms=await house.store.write(transactions.erase_person, person))
+    return await house.directory.erase_person(claims, person)
 
 
 @get("/v1/presence", tags=["people"])

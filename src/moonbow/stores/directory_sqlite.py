@@ -61,6 +61,9 @@ class DirectorySqlite:
         )
         return [((row[0], row[1]), rows.person_of(row[1:])) for row in found]
 
+    async def everyone(self, after: str, limit: int) -> list[tuple[str, str]]:
+        return await self._all("SELECT id, company FROM person WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+
     async def persons(self, idents: Sequence[str]) -> list[PersonRow]:
         marks = ", ".join("?" * len(idents))
         return [
@@ -70,6 +73,10 @@ class DirectorySqlite:
 
     async def change_person(self, ident: str, change: PersonChange, spare_sid: str, now: float) -> list[Revocation]:
         return await self._file.write(lambda db: rows.change_person(db, ident, change, spare_sid, now))
+
+    async def sessions(self, ident: str) -> int:
+        row = await self._one("SELECT count(*) FROM family WHERE person = ?", ident)
+        return int(row[0]) if row else 0
 
     async def erase_person(self, ident: str, now: float) -> list[Revocation]:
         found = await self._file.write(lambda db: rows.erase_person(db, ident, now))

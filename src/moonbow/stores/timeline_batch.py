@@ -9,6 +9,7 @@ from typing import Any
 from moonbow.base.errors import Broken, MoonbowError, Unavailable
 from moonbow.timeline.model import Fresh
 from moonbow.timeline.ports import Callback
+from moonbow.vault.ports import Sealer
 
 from .timeline_rows import SqliteTx
 
@@ -25,7 +26,7 @@ class Work:
 
 
 def run_batch(
-    connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int,
+    connection: sqlite3.Connection, region: str, sealer: Sealer, works: list[Work], now_ms: int,
     erased: Callable[[], None] = lambda: None,
 ) -> tuple[list[Fresh], bool]:  # fmt: skip
     """Run operations as one transaction; each gets its own result or error; `erased()` is called if a text went.
@@ -34,7 +35,7 @@ def run_batch(
     taken back and each runs in a transaction of its own.
     """
     try:
-        tx = _transact(connection, region, works, now_ms)
+        tx = _transact(connection, region, sealer, works, now_ms)
         if tx.erased:
             erased()
         return tx.fresh, tx.queued
@@ -50,15 +51,15 @@ def run_batch(
     queued = False
     for work in works:
         work.result = work.error = None
-        more, more_queued = run_batch(connection, region, [work], now_ms, erased)
+        more, more_queued = run_batch(connection, region, sealer, [work], now_ms, erased)
         fresh += more
         queued |= more_queued
     return fresh, queued
 
 
-def _transact(connection: sqlite3.Connection, region: str, works: list[Work], now_ms: int) -> SqliteTx:
+def _transact(connection: sqlite3.Connection, region: str, sealer: Sealer, works: list[Work], now_ms: int) -> SqliteTx:
     connection.execute("BEGIN IMMEDIATE")
-    tx = SqliteTx(connection, region, now_ms)
+    tx = SqliteTx(connection, region, sealer, now_ms)
     try:
         for work in works:
             _run(connection, tx, work)

@@ -1,5 +1,8 @@
 """The timeline's tables in SQLite, and what is read and written in them.
 
+Texts rest sealed with their author's key, each for its own entry.  A store from before that keeps its old ones as they
+are: JSON objects, whose first byte no sealed text has.
+
 Erased text leaves the disk.  `secure_delete` alone does not see to that: when SQLite splits or joins pages it leaves
 copies of moved rows in the unused middle of pages.  So texts lie in a table that only grows at its end, whose rows
 never move, and erasing overwrites them where they are; soon after, `timeline_sqlite` empties the write-ahead log.
@@ -25,6 +28,7 @@ from moonbow.timeline.model import (
     decode_effect,
     encode_effect,
 )
+from moonbow.vault.ports import Sealer
 
 VERSION = 1
 SCHEMA = """
@@ -54,6 +58,7 @@ CREATE TABLE IF NOT EXISTS gone(person TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS body(key INTEGER PRIMARY KEY, text BLOB NOT NULL);
 INSERT INTO body(text) SELECT zeroblob(2000) FROM (VALUES (1), (2), (3)) WHERE NOT EXISTS (SELECT 1 FROM body);
 """  # the zeros split the table's root while nobody's text is in it; from then on pages are only added at the end
+_UNSEALED = b"{"  # how every body begins that was kept before bodies were sealed
 _ROW = "seq, kind, entry, author, target, no, at, gone, detail"
 
 
@@ -73,8 +78,9 @@ def open_connection(path: Path) -> sqlite3.Connection:
 class SqliteReads:
     """`timeline.ports.Reads` on one connection."""
 
-    def __init__(self, connection: sqlite3.Connection, region: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, region: str, sealer: Sealer) -> None:
         self.region = region
+        self._sealer = sealer
         self._db = connection
         self._run = connection.execute
 
@@ -156,13 +162,19 @@ class SqliteReads:
         for start in range(0, len(entries), 500):
             some = entries[start : start + 500]
             marks = ",".join("?" * len(some))
-            for entry, *stored in self._run(
+            for entry, author, room, text in self._run(
                 "SELECT entry, author, room, text FROM post LEFT JOIN body ON body.key = post.body"
                 f" WHERE entry IN ({marks})",
                 some,
             ):
-                found[entry] = Stored(*stored)
+                found[entry] = Stored(author, room, self._opened(author, entry, text))
         return found
+
+    def _opened(self, author: str, entry: str, text: bytes | None) -> bytes | None:
+        """A body as it was written; None if it is erased, or sealed with a key that may not be used any more."""
+        if text is None or text.startswith(_UNSEALED):
+            return text
+        return self._sealer.open(author, entry, text)
 
     def seats(self, person: str) -> list[str]:
         return [room for (room,) in self._run("SELECT room FROM seat WHERE person = ?", (person,))]
@@ -229,8 +241,8 @@ class SqliteReads:
 class SqliteTx(SqliteReads):
     """`timeline.ports.Tx`: reads that remember what they locked, and writes, inside BEGIN IMMEDIATE."""
 
-    def __init__(self, connection: sqlite3.Connection, region: str, now_ms: int) -> None:
-        super().__init__(connection, region)
+    def __init__(self, connection: sqlite3.Connection, region: str, sealer: Sealer, now_ms: int) -> None:
+        super().__init__(connection, region, sealer)
         self.now_ms = now_ms
         self.fresh: list[Fresh] = []
         self.queued = self.erased = False
@@ -247,6 +259,9 @@ class SqliteTx(SqliteReads):
         if key not in self._spans:
             self._spans[key] = super().spans(stream, person)
         return self._spans[key]
+
+    def mark(self, author: str, text: bytes) -> bytes:
+        return self._sealer.mark(author, text)
 
     def create_stream(self, ident: str, creator: str, pair: str | None) -> Stream:
         cursor = self._run("INSERT INTO stream VALUES (NULL, ?, 0, 0, ?, NULL, '', ?)", (ident, creator, pair))
@@ -277,7 +292,10 @@ class SqliteTx(SqliteReads):
         self, author: str, client_id: str, mark: bytes, entry: str, room: str, state: str,
         seq: int | None, code: str | None, body: bytes | None,
     ) -> None:  # fmt: skip
-        key = self._run("INSERT INTO body(text) VALUES (?)", (body,)).lastrowid if body is not None else None
+        key = None
+        if body is not None:
+            sealed = self._sealer.seal(author, entry, body)
+            key = self._run("INSERT INTO body(text) VALUES (?)", (sealed,)).lastrowid
         self._run(
             "INSERT INTO post VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (entry, author, client_id, mark, room, state, seq, code, state == "refused", key),

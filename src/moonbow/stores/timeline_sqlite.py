@@ -25,6 +25,7 @@ from moonbow.base import limits
 from moonbow.base.errors import Broken, Unavailable
 from moonbow.timeline.model import Fresh
 from moonbow.timeline.ports import Callback, Reads, Tx
+from moonbow.vault.ports import Sealer
 
 from .home import HomeRegion, bind_file
 from .timeline_batch import Work, run_batch
@@ -39,8 +40,9 @@ SCRUB_S = 0.5  # from an erasure to the emptying of the write-ahead log
 class SqliteTimeline:
     """`timeline.ports.Store` on a SQLite file.  Callbacks run on the loop that opened it."""
 
-    def __init__(self, path: Path, home: HomeRegion) -> None:
+    def __init__(self, path: Path, home: HomeRegion, sealer: Sealer) -> None:
         self.region = home.name
+        self._sealer = sealer
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with contextlib.ExitStack() as opened:
@@ -52,7 +54,7 @@ class SqliteTimeline:
             except sqlite3.Error as error:
                 raise Unavailable("store_unavailable", str(error)) from error
             self._opened = opened.pop_all()
-        self._reads = SqliteReads(self._reader, home.name)
+        self._reads = SqliteReads(self._reader, home.name, sealer)
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._publish: Callable[[list[Fresh], bool], None] = lambda fresh, queued: None
         self._began = 0.0
@@ -166,7 +168,8 @@ class SqliteTimeline:
         try:
             with self._alone():
                 self._began = time.monotonic()
-                return run_batch(self._writer, self.region, works, time.time_ns() // 1_000_000, self._erased)
+                now_ms = time.time_ns() // 1_000_000
+                return run_batch(self._writer, self.region, self._sealer, works, now_ms, self._erased)
         except Exception as error:  # whatever it is, those who wait are told, and the writer lives
             log.exception("a batch failed")
             for work in works:

@@ -139,6 +139,12 @@ def room_view(store: Reads, person: str, ident: str) -> RoomView | None:
     )
 
 
+def written_by(store: Reads, person: str) -> int:
+    """How many entries a person has in the rooms that they are or were in, with and without their texts."""
+    streams = (store.stream(room) for room in store.seats(person))
+    return sum(len(store.entries_of(stream, person)) for stream in streams if stream is not None)
+
+
 def was_there(store: Reads, person: str, ident: str) -> bool:
     """Whether a person is or was a member of a room."""
     stream = store.stream(ident)

@@ -46,11 +46,14 @@ class Tx(Reads, Protocol):
 
     What is erased leaves the disk soon after the commit: the text, and the mark by which it could be guessed.
     `erase_author` returns the rooms in which the author has, or may yet get, a placed entry.
+    `mark` is what a post's text is known by again, under its author's key: 16 bytes.  It is refused, before anything
+    is written, to whoever may not write now (`vault.ports.Sealer.seal`).
     """
 
     now_ms: int
     fresh: list[Fresh]
 
+    def mark(self, author: str, text: bytes) -> bytes: ...
     def create_stream(self, ident: str, creator: str, pair: str | None) -> Stream: ...
     def add_row(self, stream: Stream, row: Row) -> None: ...
     def mark_gone(self, stream: Stream, seq: int) -> None: ...

@@ -45,7 +45,7 @@ def post(tx: Tx, wanted: Post) -> Answer:
     """
     if tx.is_gone(wanted.author):
         return Answer("refused", code="person_erased")
-    mark = hashlib.blake2b(wanted.room.encode() + b"\0" + wanted.body, digest_size=16).digest()
+    mark = tx.mark(wanted.author, wanted.room.encode() + b"\0" + wanted.body)
     if (known := tx.post(wanted.author, wanted.client_id)) is not None:
         return _replay(tx, wanted, mark, known)
     here = home(wanted.room) == tx.region

@@ -194,10 +194,14 @@ class Wish(Value, frozen=True):
 
 
 class Erased(Value, frozen=True):
-    """A person was erased; a row in each of these many rooms says so to all copies."""
+    """A person was erased; a row in each of these many rooms says so to all copies.
+
+    `receipt` is a JSON Web Signature of the region over what was erased where; `GET /v1/keys` has the key to check it.
+    """
 
     person: str
     rooms: int
+    receipt: str | None = None
 
 
 class PresenceList(Value, frozen=True):

@@ -1,0 +1,1 @@
+"""What the vault stands on: the file of a region's key."""
