@@ -12,7 +12,7 @@ from moonbow.base.errors import Unavailable
 from moonbow.base.ids import new_id
 from moonbow.directory.model import CompanyRow, Family, PersonRow
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.process import open_directory, open_keys, open_timeline
+from moonbow.stores.process import open_directory, open_keys, open_timeline, open_vault
 from moonbow.timeline import transactions
 from moonbow.world import World, load_world
 from timeline_stores import new_post, texts
@@ -92,6 +92,14 @@ async def erase(world: World, state: Path, person: str) -> None:
     timeline.close()
     await directory.close()
     await keys.close()
+
+
+async def keys_destroyed(world: World, state: Path) -> int:
+    """How many people's keys have been destroyed."""
+    vault = open_vault(world, state, HOME)
+    found = await vault.status()
+    await vault.close()
+    return sum(company.destroyed for company in found)
 
 
 async def read_texts(world: World, state: Path, author: str) -> list[str | None]:
