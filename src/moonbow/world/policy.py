@@ -41,7 +41,7 @@ class Ports:
     SQL_CLUSTER = 4567  # Galera's group communication
     SQL_INCREMENT = 4568  # what a returning node missed
     SQL_SNAPSHOT = 4444  # everything, for a new node
-    BACKUP = 5311  # the process that takes a region's backups: /healthz, /metrics
+    BACKUP = 5313  # the process that takes a region's backups: /healthz, /metrics
     OBJECTS_MASTER = 9333  # SeaweedFS; each of these has its gRPC port 10,000 above
     OBJECTS_VOLUME = 9340
     OBJECTS_FILER = 9350

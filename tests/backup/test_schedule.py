@@ -1,0 +1,128 @@
+"""The process that takes backups by the clock: what it does, says and survives; and the commands of operators."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from backup_region import BEA, REGION, erase, make_region, tables
+from moonbow.backup import policy, process
+from moonbow.backup.metrics import Metrics
+from moonbow.backup.process import Backups, shelf_of
+from moonbow.world import World, site_address
+from support import eventually, eventually_async
+
+SLOT = 3
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "state"
+    make_region(folder)
+    (folder / "world.toml").write_text(f"slot = {SLOT}\n" + (folder / "world.toml").read_text())
+    return folder
+
+
+@pytest.fixture
+def state(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "state")
+
+
+@pytest.fixture
+def world(state: Path) -> World:
+    return process.load_world(state / "world.toml")
+
+
+def moonbow(state: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    argv = [sys.executable, "-P", "-m", "moonbow.cli", "backup", *words, "--state", str(state)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environment)
+
+
+@pytest.mark.slow
+def test_the_process_says_what_stands_and_notes_who_is_erased(world: World, state: Path) -> None:
+    argv = [sys.executable, "-P", "-m", "moonbow.backup", "--state", str(state), "--region", REGION]
+    asyncio.run(erase(world, state, BEA))
+    running = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    url = f"http://{site_address(world, world.site('paris'))}:5313"
+    try:
+        eventually(lambda: urllib.request.urlopen(f"{url}/healthz", timeout=1).read() == b"ok\n", 20)
+        said = urllib.request.urlopen(f"{url}/metrics", timeout=1).read().decode()
+        assert 'moonbow_backup_archives{kind="data",region="emea"} 0.0' in said
+        eventually(lambda: shelf_of(world, state, REGION).erased() == [BEA], 20)
+    finally:
+        running.send_signal(signal.SIGTERM)
+        _, log = running.communicate(timeout=10)
+    assert running.returncode == 0, log
+
+
+def test_it_takes_one_when_it_is_due_and_counts_failures(
+    world: World, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "FIRST_S", 0.0)
+    monkeypatch.setattr(policy, "AGAIN_FIRST_S", 0.1)
+    shelf = shelf_of(world, state, REGION)
+    metrics = Metrics(REGION)
+
+    async def go() -> None:
+        shelf.root.parent.mkdir(parents=True)
+        shelf.root.write_text("in the way")
+        task = asyncio.create_task(Backups(world, state, REGION, metrics).run())
+        await eventually_async(lambda: value("moonbow_backup_failures_total") >= 2, 20)
+        shelf.root.unlink()
+        await eventually_async(lambda: value("moonbow_backup_last_success_seconds") > 0, 20)
+        assert value("moonbow_backup_archive_bytes") > 1000
+        task.cancel()
+
+    def value(name: str) -> float:
+        return metrics.registry.get_sample_value(name, {"region": REGION}) or 0.0
+
+    asyncio.run(go())
+    assert [one.manifest.kind for one in shelf.archives()] == ["data", "keys"]
+
+
+@pytest.mark.slow
+def test_commands(world: World, state: Path) -> None:
+    folder = state / "regions" / REGION
+    ran = moonbow(state, "run", REGION)
+    assert ran.returncode == 0, ran.stderr
+    assert "kept at frankfurt" in ran.stdout
+    (data, keys) = json.loads(moonbow(state, "list", "--json").stdout)
+    assert (data["manifest"]["kind"], keys["manifest"]["kind"]) == ("data", "keys")
+    ident = data["manifest"]["id"]
+    assert "good" in moonbow(state, "list").stdout
+    refused = moonbow(state, "restore", REGION, ident)
+    assert refused.returncode == 2
+    assert "not empty" in refused.stderr
+    assert f"mv {folder}" in refused.stderr
+    sealed = shelf_of(world, state, REGION).file(ident, "directory")
+    sealed.write_bytes(sealed.read_bytes()[:-20])
+    verified = moonbow(state, "verify", ident)
+    assert verified.returncode == 1
+    assert "cut off" in verified.stdout
+    assert "damaged" in moonbow(state, "list").stdout
+    assert moonbow(state, "verify", "nonsense").returncode == 2
+
+
+@pytest.mark.slow
+def test_restore_by_command(state: Path) -> None:
+    assert moonbow(state, "run", REGION).returncode == 0
+    (data, _) = json.loads(moonbow(state, "list", REGION, "--json").stdout)
+    folder = state / "regions" / REGION
+    people = tables(folder)["directory", "person"]
+    (state / "copy.key").write_bytes((folder / "keys" / "backup.key").read_bytes())
+    shutil.rmtree(folder)
+    done = moonbow(
+        state, "restore", REGION, data["manifest"]["id"], "--key", str(state / "copy.key"), "--without", "apac"
+    )
+    assert done.returncode == 0, done.stderr
+    assert tables(folder)["directory", "person"] == people
