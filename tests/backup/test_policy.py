@@ -19,8 +19,11 @@ from moonbow.backup.policy import (
     newest_keys,
     next_due,
     plan_pruning,
+    why_not,
 )
-from moonbow.world import Backup, Site, load_world
+from moonbow.backup.process import open_job
+from moonbow.base.errors import ConfigError
+from moonbow.world import Backup, RegionData, Site, load_world
 
 NOW = 1_800_000_000.0
 SETTINGS = Backup(keep_days=3, keep_weeks=2, keys_keep_days=10)
@@ -106,6 +109,16 @@ def test_backups_rest_in_their_region_at_another_site(region: str) -> None:
     assert places.taken_from.region == places.kept_at.region == region
     assert places.taken_from.site.name != places.kept_at.site.name
     assert not places.warning
+
+
+def test_engines_that_backups_do_not_know_are_named_and_nothing_is_half_copied(tmp_path: Path) -> None:
+    assert why_not("regions.emea", RegionData()) == ()
+    region = LAPTOP.regions["emea"]
+    for data in (RegionData(sql="galera"), RegionData(objects="seaweedfs"), RegionData(documents="mongodb")):
+        world = msgspec.structs.replace(LAPTOP, regions={"emea": msgspec.structs.replace(region, data=data)})
+        with pytest.raises(ConfigError, match=r"regions\.emea\.data\."):
+            open_job(world, tmp_path, "emea")
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_site_keeps_them_at_its_witness_or_says_that_it_has_none() -> None:

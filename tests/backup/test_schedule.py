@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from backup_region import BEA, REGION, erase, make_region, tables
 from moonbow.backup import policy, process
@@ -63,6 +65,14 @@ def test_the_process_says_what_stands_and_notes_who_is_erased(world: World, stat
         running.send_signal(signal.SIGTERM)
         _, log = running.communicate(timeout=10)
     assert running.returncode == 0, log
+
+
+def test_every_metric_of_the_alerts_is_there() -> None:
+    """The rules about backups name only metrics that the process really gives."""
+    named = set(re.findall(r"\bmoonbow_backup_[a-z_]+", Path("docs/alerts.yml").read_text()))
+    given = generate_latest(Metrics(REGION).registry).decode()
+    assert len(named) == 2
+    assert [name for name in named if f"# TYPE {name} " not in given] == []
 
 
 def test_it_takes_one_when_it_is_due_and_counts_failures(

@@ -198,7 +198,7 @@ def test_orders_over_http_want_the_key_and_make_sense(state: Path, world: World)
 
 
 def test_every_metric_of_the_alerts_is_there(state: Path, world: World) -> None:
-    """The rules file names only metrics that a running director really gives."""
+    """The rules about directors name only metrics that a running director really gives."""
     rules = (Path(__file__).parents[2] / "docs" / "alerts.yml").read_text()
     line = http.client.HTTPConnection(site_address(world, world.site("paris")), Ports.DIRECTOR, timeout=5)
     try:
@@ -206,6 +206,6 @@ def test_every_metric_of_the_alerts_is_there(state: Path, world: World) -> None:
         given = line.getresponse().read().decode()
     finally:
         line.close()
-    named = set(re.findall(r"\bmoonbow_[a-z_]+", rules))
+    named = set(re.findall(r"\bmoonbow_director_[a-z_]+", rules))
     assert len(named) >= 8
     assert sorted(name for name in named if f"# TYPE {name} " not in given) == []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from moonbow.world import Backup, SiteRef, World
+from moonbow.world import Backup, RegionData, SiteRef, World
 
 from .model import Archive
 
@@ -26,6 +26,20 @@ class Places(NamedTuple):
     taken_from: SiteRef
     kept_at: SiteRef
     warning: str = ""
+
+
+def why_not(place: str, data: RegionData) -> tuple[str, ...]:
+    """Why a region with these engines cannot be copied or restored: a sentence for each, none if it can."""
+    engines = (
+        ("sql", data.sql, "sqlite"),
+        ("documents", data.documents, "sql"),
+        ("objects", data.objects, "directory"),
+    )
+    return tuple(
+        f"{place}.data.{field}: backups do not know {engine} yet; copy it with that engine's own tools"
+        for field, engine, known in engines
+        if engine != known
+    )
 
 
 class Due(NamedTuple):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from moonbow.base.errors import MoonbowError, Unavailable
+from moonbow.base.errors import ConfigError, MoonbowError, Unavailable
 from moonbow.stores.backup_sqlite import SqliteDatabases
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory, open_keys, open_timeline
@@ -23,7 +23,7 @@ from .adapters.folder import FolderObjects
 from .compare import Differences, compare
 from .metrics import Metrics, serve_metrics
 from .model import Archive, Checked, Manifest, Step
-from .policy import choose_places, next_due
+from .policy import choose_places, next_due, why_not
 from .restore import Order, Restored, check_empty, put_in_place, unpack
 from .secret import KEY_FILE, provide_key, read_key
 from .shelf import Shelf
@@ -45,6 +45,12 @@ def shelf_of(world: World, state: Path, region: str) -> Shelf:
     return Shelf(state, choose_places(world, region).kept_at.site.name, region)
 
 
+def check_engines(world: World, region: str) -> None:
+    """`ConfigError` if the region runs on an engine that backups do not know: better none than half of one."""
+    if found := why_not(f"regions.{region}", world.regions[region].data):
+        raise ConfigError(*found)
+
+
 def key_file(state: Path, region: str) -> Path:
     """Where the backup key of a region lies while the region stands."""
     return state / "regions" / region / "keys" / KEY_FILE
@@ -52,6 +58,7 @@ def key_file(state: Path, region: str) -> Path:
 
 def open_job(world: World, state: Path, region: str, report: Report = silent) -> Job:
     """All that a backup of a region needs; its key is made if it has none."""
+    check_engines(world, region)
     folder, places = state / "regions" / region, choose_places(world, region)
     return Job(
         settings=world.backup,
@@ -69,8 +76,8 @@ def open_job(world: World, state: Path, region: str, report: Report = silent) ->
 
 async def take_backup(world: World, state: Path, region: str, report: Report = silent) -> list[Manifest]:
     """Take one backup of a region now, whether its processes run or not; see `take.take` for what can go wrong."""
-    erased = await erased_people(world, state, region)
-    return await asyncio.to_thread(take, open_job(world, state, region, report), erased)
+    job = open_job(world, state, region, report)
+    return await asyncio.to_thread(take, job, await erased_people(world, state, region))
 
 
 async def erased_people(world: World, state: Path, region: str) -> list[str]:
@@ -124,6 +131,7 @@ async def restore_region(
     Before the region serves it asks all regions but `without` for what they hold of its rooms.
     `ConfigError` if the region is not empty, `Broken` if the archive is damaged; nothing is changed then.
     """
+    check_engines(world, region)
     order = Order(
         settings=world.backup,
         region=region,
