@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,6 +18,16 @@ def write_private(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file for its owner only, unless there is one.
+
+    One that stands is not opened: closing it again would give up every lock that this process holds on it (fcntl(2)),
+    and SQLite's locks are of that kind.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def make_private(folder: Path) -> None:

@@ -8,7 +8,6 @@ a thread of their own.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from moonbow.base.errors import Broken, ConfigError, Unavailable
+from moonbow.base.files import make_file
 
 from .home import HomeRegion, bind_file
 
@@ -32,7 +32,7 @@ class DirectoryFile:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, "directory-store")
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_file(path)
             self._writer = _connect(path)
             self._reader = _connect(path)
         except (OSError, sqlite3.Error) as error:
