@@ -41,7 +41,7 @@ def test_drill_that_needs_more_of_a_world_says_so(tmp_path: Path) -> None:
     world = ROOT / "worlds" / "solo.toml"
     (tmp_path / "world.toml").write_text(world.read_text())
     lacking = {name for name, entry in DRILLS.items() if entry.lacks(Stage(tmp_path))}
-    assert lacking == {"site-loss", "region-cut", "roaming", "residency", "drain"}
+    assert lacking == {"site-loss", "region-cut", "roaming", "residency", "drain", "backup-restore"}
 
 
 def play(name: str, tmp_path: Path) -> Report:

@@ -45,10 +45,18 @@ PLANET = next(world for world in WORLDS if world.name == "planet")
 
 def test_the_default_world_runs_these() -> None:
     keys = [spec.key for spec in plan_processes(LAPTOP, Path("s"), ENGINES)]
-    paris = ["paris/bus", "paris/border", "paris/door0", "paris/door1", "paris/gateway0", "paris/director"]
-    assert keys[:7] == ["internet", *paris]
+    paris = [
+        "paris/bus",
+        "paris/border",
+        "paris/door0",
+        "paris/door1",
+        "paris/gateway0",
+        "paris/director",
+        "paris/backup",
+    ]
+    assert keys[:8] == ["internet", *paris]
     assert [key for key in keys if key.startswith("capetown/")] == ["capetown/door0"]
-    assert len(keys) == 1 + 4 * 6 + 1
+    assert len(keys) == 1 + 4 * 6 + 2 + 1
 
 
 def test_audits_by_the_clock_are_a_process_of_their_own() -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from moonbow.watch.search import search
 
 from conftest_gateway import SLOT, Scene
 from moonbow.vault.receipts import PublicJwk, read_receipt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 LOG_BYTES_MAX = 10_000_000  # of one file; one older file is kept beside it
@@ -20,6 +21,22 @@ def write_private(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file for its owner only, unless there is one.
+
+    One that stands is not opened: closing it again would give up every lock that this process holds on it (fcntl(2)),
+    and SQLite's locks are of that kind.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner only."""
+    for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def changed_s(path: Path) -> float:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from moonbow.base.errors import MoonbowError
 
-from . import audit, director, logs, sites, status, trust, up, work, world
+from . import audit, backup, director, logs, sites, status, trust, up, work, world
 
 Command = Callable[..., None]
 HELP = "Moonbow: an open, self-hosted cloud for unified communications over a world of regions."
@@ -32,6 +32,7 @@ def make_app() -> typer.Typer:
     for panel, commands in panels.items():
         for name, command in commands.items():
             app.command(name, rich_help_panel=panel)(command)
+    app.add_typer(backup.app, name="backup", rich_help_panel="Break and mend it")
     app.add_typer(world.app, name="world", rich_help_panel="Look into it")
     app.add_typer(director.app, name="director", rich_help_panel="Look into it")
     app.add_typer(audit.app, name="audit", rich_help_panel="Look into it")

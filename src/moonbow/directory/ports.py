@@ -84,6 +84,10 @@ class Store(Protocol):
         """End one session, or all of a person."""
         ...
 
+    async def end_all_sessions(self) -> None:
+        """End everybody's sessions, where the tokens that stand are worth nothing any more (a restored region)."""
+        ...
+
     async def revocations(self, after_no: int) -> list[Revocation]: ...
     async def prune(self, now: float) -> None:
         """Forget revocations whose tokens have ended anyway, and expired sessions."""

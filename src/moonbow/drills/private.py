@@ -27,6 +27,23 @@ class _Said(msgspec.Struct, frozen=True):
     problems: list[str] = []
 
 
+class PrivateStage(Stage):
+    """A world of the drill's own, which may be stopped as a whole, and started again in the same folder."""
+
+    def __init__(self, state: Path, file: Path, launcher: asyncio.subprocess.Process) -> None:
+        super().__init__(state)
+        self.file, self.launcher = file, launcher
+
+    async def stop_world(self) -> None:
+        """End every process of the world, in order."""
+        await _stop(self.launcher)
+
+    async def start_world(self) -> None:
+        """Start it again; returns when all of it is ready."""
+        self.launcher = await _launch(self.file, self.state)
+        await _until_ready(self.launcher)
+
+
 @contextlib.asynccontextmanager
 async def private_world(world_file: Path, slot: int, keep: bool = False) -> AsyncGenerator[Stage]:
     """The world of `world_file` in another `slot`, ready; stopped and removed afterwards unless `keep`."""
@@ -36,18 +53,13 @@ async def private_world(world_file: Path, slot: int, keep: bool = False) -> Asyn
     try:
         file = folder / "world.toml"
         file.write_text(text)
-        launcher = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "moonbow.launch", "--world", str(file), "--state", str(state)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the drill, which then stops the world in order
-        )
+        launcher, stage = await _launch(file, state), None
         try:
             await _until_ready(launcher)
-            yield Stage(state)
+            stage = PrivateStage(state, file, launcher)
+            yield stage
         finally:
-            await _stop(launcher)
+            await _stop(stage.launcher if stage is not None else launcher)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -58,6 +70,16 @@ def in_slot(world_file: Path, slot: int) -> str:
     load_world(world_file)
     lines = [line for line in world_file.read_text().splitlines() if not line.replace(" ", "").startswith("slot=")]
     return f"slot = {slot}\n" + "\n".join(lines) + "\n"
+
+
+async def _launch(file: Path, state: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "moonbow.launch", "--world", str(file), "--state", str(state)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the drill, which then stops the world in order
+    )
 
 
 async def _until_ready(launcher: asyncio.subprocess.Process) -> None:

@@ -76,6 +76,19 @@ class TailAnswer(Message, frozen=True):
     more: bool
 
 
+class CopiesRequest(Message, frozen=True):
+    """Which copies of the asking region's rooms are held: those whose ids come after `after`."""
+
+    after: str = ""
+
+
+class CopiesAnswer(Message, frozen=True):
+    """Rooms and the heads of their copies, and after which id to go on asking; empty at the end."""
+
+    heads: dict[str, int]
+    after: str = ""
+
+
 class BodiesRequest(Message, frozen=True):
     """Bodies wanted of entries of one room; `as_of` is the highest seq among them."""
 

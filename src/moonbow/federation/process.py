@@ -24,7 +24,7 @@ from moonbow.timeline.model import BodyAnswer, Fresh, Outgoing, Row
 from moonbow.timeline.ports import Reads, Store
 from moonbow.wire import subjects
 
-from . import border, model
+from . import border, model, recovery
 from .model import UNREADABLE, Live, LiveBody, LiveRow, pack, unpack, unpack_live
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ OUTGOING_MAX = 4_096
 SHIP_QUEUES_MAX = 64  # queues of one region shipped at once
 AGAIN_FIRST_S, AGAIN_MAX_S = 0.1, 0.8  # until a region that did not answer is asked again: doubled each time
 TROUBLE_S = 0.5  # between two looks at all copies because live events may have been lost
+RECOVER_S = 1.0  # between two rounds of asking, after a restore
 TAIL_ROWS_MAX = 500
 TAIL_ROOMS_MAX = 200
 
@@ -169,6 +170,9 @@ class Federation:
                     ask = unpack(payload, model.TailRequest)
                     border.check_numbers(ask.heads.values())
                     return pack(await self.store.read(tail_rows, caller, ask.heads))
+                case "timeline.copies":
+                    ask = unpack(payload, model.CopiesRequest)
+                    return pack(await self.store.read(recovery.copies_of, caller, ask.after))
                 case "timeline.bodies":
                     ask = unpack(payload, model.BodiesRequest)
                     entries = ask.entries[: limits.BODIES_BATCH_MAX]
@@ -218,6 +222,16 @@ class Federation:
         found = border.admit_bodies(_answered(owner, answer, model.BodiesAnswer).answers, ask.entries)
         ASKED.labels(owner, "answered").inc(len(found))
         return found
+
+    async def recover(self) -> None:
+        """After a restore, before anything is served: take back what the other regions' copies hold of our rooms."""
+        while waiting := await self.store.read(transactions.unheard):
+            log.warning("restored: asking others what they hold of our rooms", extra={"f": {"regions": waiting}})
+            for region in waiting:
+                with contextlib.suppress(Unavailable, Refused):
+                    taken = await recovery.take_back(self.store, self.bus, region)
+                    log.warning("taken back", extra={"f": {"from": region, "rows": taken}})
+            await asyncio.sleep(RECOVER_S if await self.store.read(transactions.unheard) else 0)
 
     def tail(self, room: str) -> None:
         """Fetch what our copy of a room lacks, soon."""
@@ -386,11 +400,13 @@ def _answered(region: str, payload: bytes, kind: type[Any]) -> Any:
 
 
 def tail_rows(store: Reads, caller: str, heads: dict[str, int]) -> model.TailAnswer:
-    """Rows beyond copies' heads, for a region that has or had a member in each room asked for."""
+    """Rows beyond copies' heads, for a region that has or had a member in each room asked for; and for a restored
+    one, beyond the heads of its own rooms."""
     rows: list[Row] = []
     for room, head in list(heads.items())[:TAIL_ROOMS_MAX]:
-        stream = store.stream(room) if border.region_of(room, "rom", "dir") == store.region else None
-        if stream is None or caller not in stream.regions or stream.head <= head:
+        there = border.region_of(room, "rom", "dir")
+        stream = store.stream(room) if there in (store.region, caller) else None
+        if stream is None or not (there == caller or caller in stream.regions) or stream.head <= head:
             continue
         room_left = TAIL_ROWS_MAX - len(rows)
         if room_left <= 0:

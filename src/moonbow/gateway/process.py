@@ -24,17 +24,19 @@ from prometheus_client import REGISTRY
 
 from moonbow.base import limits
 from moonbow.base.clock import to_next_beat
-from moonbow.base.errors import MoonbowError, Refused
+from moonbow.base.errors import MoonbowError, Refused, Unavailable
 from moonbow.base.ids import new_id
 from moonbow.base.log import start_log
 from moonbow.bus.client import Bus
 from moonbow.directory.process import Directory
 from moonbow.federation.model import unpack_live
 from moonbow.federation.process import Federation
+from moonbow.federation.recovery import WHILE_RECOVERING
 from moonbow.files.process import Files, open_objects, open_scanner
 from moonbow.presence.process import Presence
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_erasing, open_files, open_keys, open_timeline
+from moonbow.timeline import transactions
 from moonbow.timeline.ports import Store
 from moonbow.wire import rest as wire
 from moonbow.wire import subjects
@@ -102,6 +104,7 @@ class Gateway:
         self.hub.load = self._meter.line
         self.doors = Doors(self.world, ref, visible_regions(self.world, region))
         self.directors = Directors(self.world, self.state, ref)
+        await self._recover()
         await self._listen()
         await self.directory.start()
         await self.presence.start()
@@ -126,6 +129,13 @@ class Gateway:
         sites = [ref.site.name for ref in self.world.primaries(self.ref.region)]
         return Homes(self.store, self.bus, self.incarnation, self.ref.site.name, sites)
 
+    async def _recover(self) -> None:
+        """Serve other regions, but nothing that is written before a restored region has taken back what it can."""
+        self.recovering = bool(await self.store.read(transactions.unheard))
+        await self.bus.serve(self._answer)
+        await self.federation.recover()
+        self.recovering = False
+
     async def _listen(self) -> None:
         region = self.ref.region
         self.directory.on_revoked(self.hub.revoke)
@@ -135,7 +145,6 @@ class Gateway:
         self.bus.on_trouble(self.federation.trouble)
         await self.bus.listen_region(subjects.LIVE, self._heard)
         await self.bus.listen(subjects.live_heard(region, "live"), self.federation.heard, queue="live")
-        await self.bus.serve(self._answer)
 
     def _heard(self, _subject: str, payload: bytes) -> None:
         try:
@@ -148,6 +157,8 @@ class Gateway:
 
     async def _answer(self, caller: str, op: str, payload: bytes) -> bytes:
         """A request of another region, to the room that its operation names."""
+        if self.recovering and op not in WHILE_RECOVERING:
+            raise Unavailable("region_recovering", "this region was restored from a backup", region=self.ref.region)
         if op.startswith("timeline."):
             return await self.federation.serve(caller, op, payload)
         if op.startswith("presence."):

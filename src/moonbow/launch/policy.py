@@ -105,6 +105,8 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
             specs.append(_director(world, ref, state, engines))
             if world.dns.engine == "knot":
                 specs.append(_knot(world, ref, state, engines))
+            if ref == world.primaries(ref.region)[0]:
+                specs.append(_backup(world, ref, state, engines))
     return tuple(specs)
 
 
@@ -152,6 +154,18 @@ def _knot(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
     host, site = site_address(world, ref), ref.site.name
     argv, log = knot_argv(engines.python, state, site), state / "sites" / site / "logs" / "knot.log"
     return Spec(site, "knot", argv, _answers_dns(world, host), log, listens=_dns_listeners(host))
+
+
+def _backup(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
+    host, site = site_address(world, ref), ref.site.name
+    return Spec(
+        site,
+        "backup",
+        _module(engines, "moonbow.backup", state, "--region", ref.region),
+        Probe("http", host, Ports.BACKUP, "/healthz"),
+        state / "sites" / site / "logs" / "backup.jsonl",
+        listens=(Listener("tcp", host, Ports.BACKUP),),
+    )
 
 
 def _answers_dns(world: World, host: str) -> Probe:

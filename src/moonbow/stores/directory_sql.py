@@ -64,6 +64,7 @@ _revocations = (
     .limit(REVOCATIONS_MAX)
 )
 _prune_revocations = delete(revocation).where(revocation.c.before_at < bindparam("until"))
+_end_all_sessions = delete(family)
 _prune_families = delete(family).where(family.c.expires_at < bindparam("until"))
 
 
@@ -147,6 +148,9 @@ class DirectorySql:
 
     async def end_sessions(self, person: str, sid: str | None, now: float) -> list[Revocation]:
         return await self._sql.write(lambda db: rows.end_sessions(db, person, sid, "", now))
+
+    async def end_all_sessions(self) -> None:
+        await self._write(_end_all_sessions, {})
 
     async def revocations(self, after_no: int) -> list[Revocation]:
         found = await self._all(_revocations, {"after": after_no})

@@ -6,7 +6,6 @@ waits at most `BUSY_S` for the others.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, MetaData, NullPool, create_engin
 from sqlalchemy.exc import DBAPIError
 
 from moonbow.base.errors import Broken, ConfigError, Unavailable
+from moonbow.base.files import make_file
 
 from .home import HomeRegion
 from .migrations import Step, prepare
@@ -31,7 +31,7 @@ class SqliteEngine:
     def __init__(self, path: Path, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:
         self._reading, self._writing = threading.Lock(), threading.Lock()
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_file(path)
             self._engine = _engine(path)
             self._writer = self._engine.connect().execution_options(writes=True)
             self._reader = self._engine.connect()

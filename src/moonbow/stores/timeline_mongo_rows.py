@@ -337,6 +337,17 @@ class MongoTx(MongoReads):
         wanted = {"source": source, "epoch": epoch, "stream": stream, "out_no": {"$lt": below}}
         self._changes += self._at("applied").delete_many(wanted, session=self._session).deleted_count
 
+    def begin_epoch(self, epoch: int) -> list[Outgoing]:
+        order = [("dest", ASCENDING), ("stream", ASCENDING), ("out_no", ASCENDING)]
+        found = [
+            Outgoing(one["dest"], one["stream"], one["out_no"], decode_effect(one["effect"]))
+            for one in self._find("outbox", {}).sort(order)
+        ]
+        for collection in ("outbox", "out_no", "applied"):
+            self._at(collection).delete_many({}, session=self._session)
+        self._set("meta", {"_id": "epoch"}, {"value": epoch})
+        return found
+
     def set_gone(self, person: str) -> None:
         self._gone.pop(person, None)
         self._at("gone").update_one({"_id": person}, {"$setOnInsert": {}}, upsert=True, session=self._session)

@@ -319,6 +319,13 @@ class SqlTx(RememberingReads):
     @abstractmethod
     def _next_out_no(self, dest: str, stream: str) -> int: ...
 
+    def begin_epoch(self, epoch: int) -> list[Outgoing]:
+        found = self._all("SELECT dest, stream, out_no, effect FROM outbox ORDER BY dest, stream, out_no")
+        for table in ("outbox", "out_no", "applied"):
+            self._do(f"DELETE FROM {table}")
+        self._do(f"UPDATE {self.META} SET epoch = ?", (epoch,))
+        return [Outgoing(dest, stream, out_no, decode_effect(effect)) for dest, stream, out_no, effect in found]
+
     def set_applied(self, source: str, epoch: int, stream: str, out_no: int, result: Result) -> None:
         self._insert("applied", source, epoch, stream, out_no, result.state, result.seq, result.code)
 

@@ -72,6 +72,13 @@ class Tx(Reads, Protocol):
     def trim_applied(self, source: str, epoch: int, stream: str, below: int) -> None: ...
     def set_gone(self, person: str) -> None: ...
 
+    def begin_epoch(self, epoch: int) -> list[Outgoing]:
+        """Empty the outboxes, whose numbers begin at 1 again, and forget which effects were applied.
+
+        Gives what was waiting, each queue in its order.
+        """
+        ...
+
 
 Callback = Callable[[Any, BaseException | None], None]
 

@@ -8,6 +8,9 @@ placed entry was a member at its seq; what crosses a border does so in the order
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 from moonbow.base import limits
 from moonbow.base.errors import Refused
 from moonbow.base.ids import home, inbox_of, new_id
@@ -29,7 +32,9 @@ from .model import (
     Stream,
 )
 from .policy import is_direct, is_member, pair_of
-from .ports import Tx
+from .ports import Reads, Tx
+
+RECOVERY = "recovery"  # under this name it is noted whose copies are still to be heard after a restore
 
 
 def post(tx: Tx, wanted: Post) -> Answer:
@@ -127,6 +132,61 @@ def erase_person(tx: Tx, person: str) -> int:
     return len(rooms)
 
 
+def begin_epoch(tx: Tx, epoch: int, others: Sequence[str]) -> int:
+    """For a region restored from a backup: its effects are numbered anew, others' are taken up where they stand, and
+    before it serves it must take back what the copies of `others` hold of its rooms; the epoch that begins."""
+    begun = max(epoch, tx.epoch() + 1)
+    for waiting in tx.begin_epoch(begun):
+        tx.enqueue(waiting.dest, waiting.stream, waiting.effect)
+    if others:
+        tx.set_applied(tx.region, begun, RECOVERY, 1, Result("waiting", code=",".join(others)))
+    return begun
+
+
+def unheard(tx: Reads) -> list[str]:
+    """The regions from whose copies a restored region has not yet taken back what it lost."""
+    epoch = tx.epoch()
+    note = tx.applied(tx.region, epoch, RECOVERY, 1) if epoch > 1 else None
+    return note.code.split(",") if note is not None and note.code else []
+
+
+def heard(tx: Tx, region: str) -> None:
+    """All that a region's copies hold has been taken back."""
+    waiting, epoch = unheard(tx), tx.epoch()
+    if region in waiting:
+        left = [one for one in waiting if one != region]
+        tx.trim_applied(tx.region, epoch, RECOVERY, 2)
+        tx.set_applied(tx.region, epoch, RECOVERY, 1, Result("waiting", code=",".join(left) or None))
+
+
+def take_back(tx: Tx, rows: list[Row]) -> int:
+    """Extend rooms homed here by what another region's copies still hold of them; returns how many rows were new."""
+    added = 0
+    for row in rows:
+        stream = tx.stream(row.stream)
+        if stream is None and row.seq == 1:
+            stream = _made_again(tx, row, rows)
+        if home(row.stream) != tx.region or stream is None or row.seq != stream.head + 1:
+            continue
+        _index(tx, stream, row, _own_body(tx, row))
+        added += 1
+    return added
+
+
+def _made_again(tx: Tx, first: Row, rows: list[Row]) -> Stream | None:
+    """A room that was made after the backup; a direct one needs both its people."""
+    if not is_direct(first.stream):
+        return tx.create_stream(first.stream, first.author or "", None)
+    people = [row.target for row in rows if row.stream == first.stream and row.kind == "join" and row.target]
+    pair = pair_of(*people) if len(people) == 2 else None
+    return tx.create_stream(first.stream, first.author or "", pair) if pair and not tx.direct_room(pair) else None
+
+
+def forget_author(tx: Tx, person: str) -> None:
+    """Erase what somebody wrote without a word of it in any room: `erase_person` follows when the region serves."""
+    tx.erase_author(person)
+
+
 def mark_read(tx: Tx, person: str, room: str, seq: int) -> int:
     """Move a person's read cursor forward; returns where it stands."""
     stream = tx.stream(room)
@@ -146,6 +206,8 @@ def apply(tx: Tx, source: str, epoch: int, stream: str, sent: list[tuple[int, An
     A number that is not the next one is answered with the number expected.
     """
     last = tx.applied_last(source, epoch, stream)
+    if sent and last == 0 and tx.epoch() > 1:  # what was settled before this region was lost is not sent again
+        last = sent[0][0] - 1
     if sent:
         tx.trim_applied(source, epoch, stream, min(sent[0][0], last))
     answers = []
@@ -195,9 +257,7 @@ def copy_rows(tx: Tx, rows: list[Row]) -> int:
             continue
         if row.kind == "entry" and row.entry is not None and tx.find_entry(row.entry) is not None:
             continue  # an entry has one place: this home says otherwise
-        own = row.kind == "entry" and row.entry is not None and home(row.entry) == tx.region
-        body = tx.bodies([row.entry])[row.entry].body if own and row.entry else None
-        _index(tx, stream, row, body)
+        _index(tx, stream, row, _own_body(tx, row))
         added += 1
     return added
 
@@ -293,6 +353,18 @@ def _tell(tx: Tx, person: str, notice: Notice) -> None:
 def _inbox(tx: Tx, person: str) -> Stream:
     ident = inbox_of(person)
     return tx.stream(ident) or tx.create_stream(ident, person, None)
+
+
+def _own_body(tx: Tx, row: Row) -> bytes | None:
+    """The text of an own entry.  One that was lost with everything since a backup is as good as erased."""
+    if row.kind != "entry" or row.entry is None or row.author is None or home(row.entry) != tx.region:
+        return None
+    stored = tx.bodies([row.entry]).get(row.entry)
+    if stored is None:
+        digest = hashlib.blake2b(row.entry.encode(), digest_size=16).hexdigest()
+        client_id = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:]))
+        tx.add_post(row.author, client_id, b"", row.entry, row.stream, "placed", row.seq, None, None)
+    return stored.body if stored is not None else None
 
 
 def _append(

@@ -1,6 +1,7 @@
 """The world file: what regions and sites there are, and everything that follows from it."""
 
 from .model import (
+    Backup,
     Balancing,
     Company,
     Geo,
@@ -42,6 +43,7 @@ from .policy import (
 __all__ = [
     "SQL_DATABASE",
     "SQL_USER",
+    "Backup",
     "Balancing",
     "Company",
     "Geo",

@@ -138,6 +138,19 @@ class Audit(Struct, frozen=True, omit_defaults=True):
     every_h: int = 0
 
 
+class Backup(Struct, frozen=True, omit_defaults=True):
+    """How often each region is copied to another of its sites, and for how long copies are kept.
+
+    `keep_days`: the last backup of each of the last so many days with one; `keep_weeks`: the same by weeks.
+    `keys_keep_days`: the keys' archives end after so long, whatever happens: then nothing brings back the erased.
+    """
+
+    every_h: float = 24.0
+    keep_days: int = 14
+    keep_weeks: int = 8
+    keys_keep_days: int = 30
+
+
 class World(Struct, frozen=True):
     """One world.  `domain` is the name all doors answer to; `slot` keeps worlds on one machine apart (0..11).
 
@@ -156,6 +169,7 @@ class World(Struct, frozen=True):
     director: Director = Director()
     files: Files = Files()
     audit: Audit = Audit()
+    backup: Backup = Backup()
     operators: tuple[str, ...] = ()
     slot: int = 0
 

@@ -44,6 +44,7 @@ class Ports:
     SQL_CLUSTER = 4567  # Galera's group communication
     SQL_INCREMENT = 4568  # what a returning node missed
     SQL_SNAPSHOT = 4444  # everything, for a new node
+    BACKUP = 5313  # the process that takes a region's backups: /healthz, /metrics
     OBJECTS_MASTER = 9333  # SeaweedFS; each of these has its gRPC port 10,000 above
     OBJECTS_VOLUME = 9340
     OBJECTS_FILER = 9350
@@ -140,6 +141,7 @@ def _problems(world: World) -> Iterator[str]:
         yield f"director.hold_max_s: {world.director.hold_max_s} is not in 1..3600"
     if not 0 <= world.audit.every_h <= 8760:
         yield f"audit.every_h: {world.audit.every_h} is not in 0..8760"
+    yield from _backup_problems(world)
     if not 0 <= world.dns.workers <= 64:
         yield f"dns.workers: {world.dns.workers} is not in 0..64"
     if not 1 <= world.company.people_max <= 50:
@@ -150,6 +152,20 @@ def _problems(world: World) -> Iterator[str]:
     for no, login in enumerate(world.operators):
         if not 3 <= len(login) <= 254 or any(mark.isspace() for mark in login):
             yield f"operators[{no}]: {login!r} is not a login: 3 to 254 characters without spaces"
+
+
+def _backup_problems(world: World) -> Iterator[str]:
+    kept = world.backup
+    for field, value, lowest, highest in (
+        ("every_h", kept.every_h, 0.1, 168),
+        ("keep_days", kept.keep_days, 1, 3660),
+        ("keep_weeks", kept.keep_weeks, 0, 520),
+        ("keys_keep_days", kept.keys_keep_days, 1, 365),
+    ):
+        if not lowest <= value <= highest:
+            yield f"backup.{field}: {value} is not in {lowest}..{highest}"
+    if kept.every_h >= 24 * kept.keys_keep_days:
+        yield "backup.keys_keep_days: the keys' archives would end before the next ones are made"
 
 
 def _region_problems(

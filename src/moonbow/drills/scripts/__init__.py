@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..drill import Script
+from ..private import PrivateStage
 from ..stage import Stage
-from . import bus_loss, drain, process_chaos, region_cut, residency, roaming, site_loss
+from . import backup_restore, bus_loss, drain, process_chaos, region_cut, residency, roaming, site_loss
 
 
 class Entry(NamedTuple):
@@ -16,9 +17,12 @@ class Entry(NamedTuple):
     what: str
     regions_min: int = 1
     sites_min: int = 1  # primary ones, in the first region
+    private: bool = False  # a world that may be stopped as a whole
 
     def lacks(self, stage: Stage) -> str | None:
         """What this world lacks for the drill; None when it can be played."""
+        if self.private and not isinstance(stage, PrivateStage):
+            return "it stops the world, so it needs one of its own: --world FILE"
         regions = stage.regions()
         if len(regions) < self.regions_min:
             return f"it needs {self.regions_min} regions that are not sealed, the world has {len(regions)}"
@@ -34,5 +38,8 @@ DRILLS: dict[str, Entry] = {
     "region-cut": Entry(region_cut.play, "two regions are cut from each other while people talk across", 2),
     "roaming": Entry(roaming.play, "a person enters at every site and is served from home", 2),
     "residency": Entry(residency.play, "planted words are searched for on every disk of the other regions", 2),
+    "backup-restore": Entry(
+        backup_restore.play, "a region's disk is lost, and it comes back from a backup", 2, 2, private=True
+    ),
     "drain": Entry(drain.play, "every site is restarted in turn, and nobody notices", sites_min=2),
 }

@@ -1,0 +1,1 @@
+"""Sealed archives of a region at another of its sites: taken, looked after, checked, and put back."""
