@@ -24,10 +24,10 @@ pytestmark = pytest.mark.engines
 
 
 @contextmanager
-def server(state: Path, kind: Server, change: Callable[[str], str]) -> Iterator[None]:
-    """A bus server of paris with a changed configuration."""
+def server(state: Path, folder: Path, kind: Server, change: Callable[[str], str]) -> Iterator[None]:
+    """A bus server of paris with a changed configuration, which lies in `folder`."""
     world = load_world(state / "world.toml")
-    ref, path = world.site("paris"), state / f"{kind}.conf"
+    ref, path = world.site("paris"), folder / f"{kind}.conf"
     path.write_text(change(render_server(world, ref, state, kind)))
     port = Ports.BUS if kind == "bus" else Ports.BORDER
     with subprocess.Popen([SERVER, "-c", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -57,7 +57,7 @@ def test_a_bus_with_a_store_and_a_stranger_is_found(lived: Lived, tmp_path: Path
         finally:
             await client.close()
 
-    with server(lived.state, "bus", open_to_all):
+    with server(lived.state, tmp_path, "bus", open_to_all):
         asyncio.run(main())
     assert found(book)["bus_store", "paris/bus"] is False
     assert found(book)["bus_user", "paris/bus"] is False
@@ -85,9 +85,11 @@ def _as_it_should(text: str) -> str:
         (_any_subject, {"bus_foreign_user": True, "bus_foreign_subject": False}),
     ],
 )
-def test_an_open_border_is_found(lived: Lived, change: Callable[[str], str], wanted: dict[str, bool]) -> None:
+def test_an_open_border_is_found(
+    lived: Lived, tmp_path: Path, change: Callable[[str], str], wanted: dict[str, bool]
+) -> None:
     world, book = load_world(lived.state / "world.toml"), Book()
-    with server(lived.state, "border", change):
+    with server(lived.state, tmp_path, "border", change):
         asyncio.run(try_bus(world, lived.state, [world.site("paris")], book))
     assert {code: held for (code, place), held in found(book).items() if place == "paris/border"} == wanted
     assert found(book)["bus_foreign_user", "paris/bus"] is False  # nobody is there: not the same as being refused
