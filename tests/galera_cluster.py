@@ -27,7 +27,7 @@ from moonbow.base.errors import ConfigError
 from moonbow.data.adapters.engine import find_programs
 from moonbow.launch.state import prepare_state
 from moonbow.world import Ports, SqlWay, World, parse_world, site_address, sql_way
-from support import eventually
+from support import eventually, not_tested
 
 CLUSTER_SLOT, NODE_SLOT, BREAK_SLOT = 8, 9, 10
 REGION, WITNESS = "emea", "madrid"
@@ -184,4 +184,4 @@ def _skip_without_engines() -> None:
     try:
         find_programs()
     except ConfigError as error:
-        pytest.skip(f"NOT TESTED: {error}")
+        not_tested(error)

@@ -21,6 +21,7 @@ from moonbow.gateway.live import Session
 from moonbow.stores.timeline_batch import Work, run_batch
 from moonbow.stores.timeline_rows import SCHEMA, SqliteEngine, SqliteReads
 from moonbow.timeline.model import Fresh
+from moonbow.vault.plain import Plain
 
 REGIONS = ("a", "b", "c")
 
@@ -58,7 +59,7 @@ class RegionStore:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.executescript(SCHEMA)
         self.connection.execute("INSERT INTO meta VALUES (1)")
-        self.reads = SqliteReads(self.connection, region)
+        self.reads = SqliteReads(self.connection, region, Plain())
 
 
 class ProcessStore:
@@ -82,7 +83,9 @@ class ProcessStore:
         works, self._waiting = self._waiting, []
         if not self.alive():
             return
-        engine = SqliteEngine(self.shared.connection, self.region, now_ms=lambda: int(self.net.loop.time() * 1000))
+        engine = SqliteEngine(
+            self.shared.connection, self.region, Plain(), now_ms=lambda: int(self.net.loop.time() * 1000)
+        )
         fresh, queued = run_batch(engine, works)
         self.net.committed(self.shared, fresh)
         self.net.later(self._answer, works, fresh, queued)

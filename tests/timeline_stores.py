@@ -106,7 +106,7 @@ class MariaAdapter:
             self.ask(*(f"DELETE FROM {table}" for table in TABLES))
 
     def open(self, region: str = HOME) -> MariaTimeline:
-        return MariaTimeline(self.nodes, HomeRegion(region))
+        return MariaTimeline(self.nodes, HomeRegion(region), Plain())
 
     def ask(self, *statements: str) -> list[Any]:
         """The rows of each statement."""
@@ -138,7 +138,7 @@ class MongoAdapter:
         return cls(server.format(f"t{uuid.uuid4().hex[:12]}"))
 
     def open(self, region: str = HOME) -> MongoTimeline:
-        return MongoTimeline(self.address, HomeRegion(region))
+        return MongoTimeline(self.address, HomeRegion(region), Plain())
 
     def resting(self) -> bytes:
         """Every value of every document; of the engine's own files, see `MariaAdapter.resting`."""

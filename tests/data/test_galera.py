@@ -10,14 +10,13 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from moonbow.base.errors import ConfigError
 from moonbow.base.programs import find_program
 from moonbow.data.adapters.engine import PACKAGES
 from moonbow.data.galera import node_settings, render_accounts, render_node, witness_argv
 from moonbow.launch.pki import ensure_pki
 from moonbow.world import Ports, load_world
+from support import not_tested
 
 WORLD = load_world(Path("worlds/laptop-engines.toml"))
 GOLDEN = Path(__file__).with_name("golden_node.cnf")
@@ -49,7 +48,7 @@ def test_the_real_server_takes_it(tmp_path: Path) -> None:
     try:
         mariadbd = find_program("mariadbd", PACKAGES)
     except ConfigError as error:
-        pytest.skip(f"NOT TESTED: {error}")
+        not_tested(error)
     ensure_pki(WORLD, tmp_path)
     settings = node_settings(WORLD, WORLD.site("paris"), tmp_path, "root")
     for folder in (settings.data, settings.folder / "tmp"):

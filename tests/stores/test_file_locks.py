@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from moonbow.stores.directory_sqlite import DirectorySqlite
-
 from moonbow.directory.model import CompanyRow
 from moonbow.stores import erasures_sql
+from moonbow.stores.directory_sql import DIRECTORY_TABLES, DirectorySql
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.sql import Sql
 
@@ -33,9 +32,9 @@ def test_what_is_written_after_others_came_and_went_is_seen(tmp_path: Path) -> N
     path, home = tmp_path / "directory.db", HomeRegion("emea")
 
     async def go() -> None:
-        first = DirectorySqlite(path, home)
+        first = DirectorySql(Sql.sqlite(path, home, *DIRECTORY_TABLES))
         beside = Sql.sqlite(path, home, erasures_sql.TABLES)
-        third = DirectorySqlite(path, home)
+        third = DirectorySql(Sql.sqlite(path, home, *DIRECTORY_TABLES))
         for no in range(1, 4):
             await first.put_company(CompanyRow(id=f"org_emea_{no}", name="Lunar"))
             assert look(path) == no

@@ -14,19 +14,20 @@ from moonbow.stores.timeline_batch import Work, run_batch
 from moonbow.stores.timeline_rows import SCHEMA, SqliteEngine, SqliteReads
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Answer, Post, text_body
+from moonbow.vault.plain import Plain
 
 
 class Room:
     """A room in emea with Ada, and Kenji of apac who comes and goes."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection, self.reads = connection, SqliteReads(connection, "emea")
+        self.connection, self.reads = connection, SqliteReads(connection, "emea", Plain())
         self.ada, self.kenji = new_id("usr", "emea"), new_id("usr", "apac")
         self.ident = self.write(transactions.create_room, new_id("rom", "emea"), self.ada, ())
 
     def write(self, work: Any, *args: Any) -> Any:
         done = Work(work, args, lambda result, error: None)
-        run_batch(SqliteEngine(self.connection, "emea"), [done])
+        run_batch(SqliteEngine(self.connection, "emea", Plain()), [done])
         assert done.error is None
         return done.result
 

@@ -18,6 +18,7 @@ from moonbow.stores.timeline_mariadb import MariaTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.model import Answer, Known, Row
 from moonbow.timeline.ports import Reads, Tx
+from moonbow.vault.plain import Plain
 from support import eventually_async
 from swallower import Swallower
 from timeline_stores import (
@@ -63,7 +64,7 @@ def test_a_commit_of_which_nothing_is_heard_is_asked_for_again(
 
     async def go() -> None:
         address, _ = adapter.nodes.hosts[0]
-        store = MariaTimeline(replace(adapter.nodes, hosts=((address, way.port),)), HomeRegion(HOME))
+        store = MariaTimeline(replace(adapter.nodes, hosts=((address, way.port),)), HomeRegion(HOME), Plain())
         await make_room(store, ROOM, ADA)
         before = 0
 

@@ -25,7 +25,6 @@ from moonbow.base.errors import Broken, Unavailable
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Post
 from moonbow.timeline.ports import Reads
-from moonbow.vault.plain import Plain
 from moonbow.vault.ports import Sealer
 
 from .home import HomeRegion
@@ -59,9 +58,9 @@ LATEST = f"SET SESSION wsrep_sync_wait = 1;{SNAPSHOT}SET SESSION wsrep_sync_wait
 class MariaTimeline(WritingStore):
     """`timeline.ports.Store` on the nodes of one region."""
 
-    def __init__(self, nodes: Nodes, home: HomeRegion, sealer: Sealer | None = None) -> None:
+    def __init__(self, nodes: Nodes, home: HomeRegion, sealer: Sealer) -> None:
         super().__init__(home.name)
-        self._sealer = sealer or Plain()
+        self._sealer = sealer
         self._writing = MariaEngine(Link(nodes, WRITING), home.name, self._sealer)
         self._writing.prepare()
         self._links: queue.LifoQueue[Link] = queue.LifoQueue()

@@ -24,7 +24,6 @@ from pymongo.read_concern import ReadConcern
 from moonbow.base.errors import Broken, ConfigError, Unavailable
 from moonbow.timeline.model import Post
 from moonbow.timeline.ports import Reads
-from moonbow.vault.plain import Plain
 from moonbow.vault.ports import Sealer
 
 from .home import HomeRegion
@@ -105,9 +104,9 @@ class MongoTimeline(WritingStore):
     `address` is a connection string; the database it names is used, or else `moonbow_<region>`.
     """
 
-    def __init__(self, address: str, home: HomeRegion, sealer: Sealer | None = None) -> None:
+    def __init__(self, address: str, home: HomeRegion, sealer: Sealer) -> None:
         super().__init__(home.name)
-        self._sealer = sealer or Plain()
+        self._sealer = sealer
         try:
             self._client: MongoClient[Document] = MongoClient(
                 address, serverSelectionTimeoutMS=SELECT_MS, connectTimeoutMS=SELECT_MS, socketTimeoutMS=ANSWER_MS,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from moonbow.base.errors import Unavailable
-from moonbow.vault.plain import Plain
 from moonbow.vault.ports import Sealer
 
 from .timeline_batch import BatchTx, Work
@@ -66,8 +65,8 @@ def open_connection(path: Path) -> sqlite3.Connection:
 class SqliteReads(SqlReads):
     """`timeline.ports.Reads` on one connection."""
 
-    def __init__(self, connection: sqlite3.Connection, region: str, sealer: Sealer | None = None) -> None:
-        super().__init__(region, sealer or Plain())
+    def __init__(self, connection: sqlite3.Connection, region: str, sealer: Sealer) -> None:
+        super().__init__(region, sealer)
         self._run = connection.execute
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -143,10 +142,10 @@ class SqliteEngine:
     faults: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
     def __init__(
-        self, connection: sqlite3.Connection, region: str, sealer: Sealer | None = None, *,
+        self, connection: sqlite3.Connection, region: str, sealer: Sealer, *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000, erased: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        self._db, self._region, self._sealer = connection, region, sealer or Plain()
+        self._db, self._region, self._sealer = connection, region, sealer
         self._now_ms, self._erased = now_ms, erased
 
     def transact(self, works: list[Work], run: Callable[[BatchTx], None]) -> BatchTx:

@@ -34,7 +34,7 @@ SCRUB_S = 0.5  # from an erasure to the emptying of the write-ahead log
 class SqliteTimeline(WritingStore):
     """`timeline.ports.Store` on a SQLite file.  Callbacks run on the loop that opened it."""
 
-    def __init__(self, path: Path, home: HomeRegion, sealer: Sealer | None = None) -> None:
+    def __init__(self, path: Path, home: HomeRegion, sealer: Sealer) -> None:
         super().__init__(home.name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
