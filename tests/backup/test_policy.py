@@ -93,12 +93,19 @@ def test_a_restore_takes_the_newest_keys_whichever_data_it_takes() -> None:
     assert newest_keys(SETTINGS, [new, old], "k", NOW + 20 * DAY_S) is None
 
 
+def test_what_a_clock_dated_that_ran_ahead_stops_nothing() -> None:
+    ahead = NOW + 3650 * DAY_S
+    assert next_due(SETTINGS, [archive(NOW - 9 * DAY_S), archive(ahead)], NOW, [], NOW).at == NOW
+    now = archive(NOW - DAY_S, "keys")
+    assert newest_keys(SETTINGS, [now, archive(ahead, "keys")], "k", NOW) == now
+
+
 def test_backups_are_due_by_the_clock_and_later_after_each_failure() -> None:
-    assert next_due(SETTINGS, [], NOW, []).at == NOW + FIRST_S
-    assert next_due(SETTINGS, [archive(NOW)], NOW, []).at == NOW + DAY_S
-    assert next_due(SETTINGS, [archive(NOW - 9 * DAY_S)], NOW, []).at == NOW
-    assert next_due(SETTINGS, [archive(NOW - 9 * DAY_S), archive(NOW, good=False)], NOW, []).at == NOW
-    waits = [next_due(SETTINGS, [], NOW, [NOW] * count).at - NOW for count in range(1, 20)]
+    assert next_due(SETTINGS, [], NOW, [], NOW).at == NOW + FIRST_S
+    assert next_due(SETTINGS, [archive(NOW)], NOW, [], NOW).at == NOW + DAY_S
+    assert next_due(SETTINGS, [archive(NOW - 9 * DAY_S)], NOW, [], NOW).at == NOW
+    assert next_due(SETTINGS, [archive(NOW - 9 * DAY_S), archive(NOW, good=False)], NOW, [], NOW).at == NOW
+    waits = [next_due(SETTINGS, [], NOW, [NOW] * count, NOW).at - NOW for count in range(1, 20)]
     assert waits == sorted(waits)
     assert waits[-1] == AGAIN_MAX_S
 

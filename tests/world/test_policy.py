@@ -47,6 +47,7 @@ def _site(world: dict[str, Any], **fields: object) -> None:
 FAULTS = [
     Fault("backup.every_h", lambda world: world.update(backup={"every_h": 0})),
     Fault("backup.keys_keep_days", lambda world: world.update(backup={"keys_keep_days": 0})),
+    Fault("backup.keys_keep_days", lambda world: world.update(backup={"keys_keep_days": 365, "every_h": 1})),
     Fault("backup.keys_keep_days", lambda world: world.update(backup={"keys_keep_days": 1, "every_h": 24})),
     Fault("name", lambda world: world.update(name="Big World")),
     Fault("domain", lambda world: world.update(domain="localhost")),

@@ -59,9 +59,15 @@ def choose_places(world: World, region: str) -> Places:
     return Places(first, first, warning)
 
 
-def next_due(settings: Backup, archives: Iterable[Archive], started_at: float, failed: Sequence[float]) -> Due:
-    """When to take the next backup; `failed` are the times of those that failed since the last that did not."""
-    last = max((a.manifest.taken_at for a in archives if a.manifest.kind == "data" and a.good), default=None)
+def next_due(
+    settings: Backup, archives: Iterable[Archive], started_at: float, failed: Sequence[float], now: float
+) -> Due:
+    """When to take the next backup; `failed` are the times of those that failed since the last that did not.
+
+    Archives that a clock dated which ran ahead count for nothing.
+    """
+    good = (a.manifest.taken_at for a in archives if a.manifest.kind == "data" and a.good)
+    last = max((taken_at for taken_at in good if taken_at <= now), default=None)
     if failed:
         wait_s = min(AGAIN_MAX_S, AGAIN_FIRST_S * 2.0 ** min(len(failed) - 1, 10))
         return Due(failed[-1] + wait_s, f"the last {len(failed)} failed")
@@ -99,7 +105,8 @@ def newest_keys(settings: Backup, archives: Iterable[Archive], key_id: str, now:
 
     Who was erased meanwhile has no key in them, and the older ones are not asked.
     """
-    found = [a for a in archives if a.manifest.kind == "keys" and a.manifest.key_id == key_id]
+    mine = (a for a in archives if a.manifest.kind == "keys" and a.manifest.key_id == key_id)
+    found = [a for a in mine if a.manifest.taken_at <= now]  # one of a clock that ran ahead would never end
     newest = max(found, key=lambda a: a.manifest.id, default=None)
     return None if newest is None or expired(settings, newest, now) else newest
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from moonbow.base.errors import ConfigError, MoonbowError, Unavailable
+from moonbow.base.errors import ConfigError, MoonbowError
 from moonbow.stores.backup_sqlite import SqliteDatabases
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory, open_keys, open_timeline
@@ -202,7 +202,7 @@ class Backups:
         while True:
             archives = await asyncio.to_thread(self.shelf.archives)
             self.metrics.note(archives)
-            due = next_due(self.world.backup, archives, self.started_at, self.failed)
+            due = next_due(self.world.backup, archives, self.started_at, self.failed, time.time())
             wait_s = due.at - time.time()
             if wait_s > 0:
                 await asyncio.sleep(min(wait_s, LOOK_S))
@@ -229,7 +229,7 @@ class Backups:
                 erased = await erased_people(self.world, self.state, self.region)
                 if await asyncio.to_thread(self.shelf.note_erased, erased):
                     log.info("erasures noted", extra={"f": {"region": self.region, "people": len(erased)}})
-            except (Unavailable, OSError) as error:
+            except (MoonbowError, OSError) as error:
                 log.warning("erasures not noted", extra={"f": {"region": self.region, "why": str(error)}})
             await asyncio.sleep(ERASED_S)
 

@@ -69,6 +69,8 @@ class Shelf:
         partial.mkdir(mode=0o700)
         try:
             yield partial
+            for path in (*partial.iterdir(), self.blobs):
+                _sync(path)
             _sync(partial)
             partial.rename(whole)
             _sync(self.root)
@@ -152,8 +154,8 @@ def _archive(folder: Path) -> Archive | None:
     return Archive(manifest, checked, size)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -70,6 +70,7 @@ def take(job: Job, erased: Sequence[str]) -> list[Manifest]:
     """
     with _translated(job), scratch(job.folder) as room:
         job.shelf.prepare()
+        prune(job)  # whatever becomes of this one: keys end in time, and a full disk gets room
         job.shelf.note_erased(erased)
         if not job.databases.names("data"):
             raise ConfigError(f"{job.folder}: there is nothing to copy; the region has never run here")

@@ -29,6 +29,7 @@ from .policy import Action, Decision, Reports, decide_running, decide_start, is_
 LOOK_S = 0.25  # between two looks at a node that does not serve, and at its peers
 CALM_S = 1.0  # at one that serves
 STALE_S = 3.0  # after which a peer's report counts no more
+RECOVER_AGAIN_S = 30.0  # for others to serve, before a position that could not be found out is looked for again
 HANG_S = 30.0  # without an answer of an engine that answered before
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 5.0  # before an engine that ended is started again
 LOG_S = 5.0
@@ -168,6 +169,8 @@ class Agent:
             self._decide(decide_start(self.name, self.reports(), self._force.exists(), waited_s))
             if self.decision.action != "wait":
                 break
+            if self.position is None and not self.witness and waited_s > RECOVER_AGAIN_S:
+                raise ConfigError("how much it holds could not be found out")  # it is tried again after a pause
             await asyncio.sleep(LOOK_S)
         self._force.unlink(missing_ok=True)
         self.starts += 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from moonbow.backup.policy import why_not
 from moonbow.balancer.listeners import metrics_address
 from moonbow.balancer.model import Door
 from moonbow.bus.policy import SERVERS, Server
@@ -105,7 +106,7 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
             specs.append(_director(world, ref, state, engines))
             if world.dns.engine == "knot":
                 specs.append(_knot(world, ref, state, engines))
-            if ref == world.primaries(ref.region)[0]:
+            if ref == world.primaries(ref.region)[0] and not why_not("", world.regions[ref.region].data):
                 specs.append(_backup(world, ref, state, engines))
     return tuple(specs)
 

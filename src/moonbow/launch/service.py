@@ -50,6 +50,8 @@ class Service:
 
     async def answer(self, op: str, request: Request) -> Answer:
         """Obey one request; `ConfigError` or `Refused` for what cannot be done."""
+        if op == "start":  # it may wait for a sister site, which must be able to start meanwhile
+            return await self.start(self.world.site(str(request.get("site"))))
         async with self._one_at_a_time:
             if op == "order":
                 return await self.order(request)
@@ -58,8 +60,6 @@ class Service:
             ref = self.world.site(str(request.get("site")))
             if op == "kill":
                 return await self.kill(ref)
-            if op == "start":
-                return await self.start(ref)
             name = ref.site.name
             drained = await self.order({**request, "kind": "drain", "target": name, "value": None})
             stopped = await self._stop(name, request) if op == "stop" else {}
@@ -74,8 +74,11 @@ class Service:
     async def start(self, ref: SiteRef) -> Answer:
         """Bring the site back from being killed, stopped or drained, and wait until it is ready."""
         began, name = time.monotonic(), ref.site.name
-        keepers = await self._revive(name)
-        self._write(bring_back(self.world, self.orders, name, time.time()))
+        async with self._one_at_a_time:
+            keepers = await self._restart(name)
+        await self._until_ready(keepers)
+        async with self._one_at_a_time:
+            self._write(bring_back(self.world, self.orders, name, time.time()))
         return {"site": name, "processes": len(keepers), "seconds": round(time.monotonic() - began, 2)}
 
     async def order(self, request: Request) -> Answer:
@@ -182,15 +185,23 @@ class Service:
             await self._revive(name)
 
     async def _revive(self, name: str) -> list[Keeper]:
-        """Every process of a site, ready; gateways that said farewell are replaced, for they cannot take it back."""
+        """Every process of a site, ready."""
+        keepers = await self._restart(name)
+        await self._until_ready(keepers)
+        return keepers
+
+    async def _until_ready(self, keepers: list[Keeper]) -> None:
+        await self.supervisor.until_ready(DATA_READY_S, [keeper for keeper in keepers if keeper.spec.keeps_data])
+        await self.supervisor.until_ready(READY_S, keepers)
+
+    async def _restart(self, name: str) -> list[Keeper]:
+        """Every process of a site, started; gateways that said farewell are replaced, for they cannot take it back."""
         keepers = self.supervisor.of_site(name)
         if name in self._farewelled:
             await self.supervisor.stop([keeper for keeper in keepers if keeper.spec.serves_people])
         await self.supervisor.start(keepers)
         self._farewelled.discard(name)
         self._stopped.discard(name)
-        await self.supervisor.until_ready(DATA_READY_S, [keeper for keeper in keepers if keeper.spec.keeps_data])
-        await self.supervisor.until_ready(READY_S, keepers)
         return keepers
 
     async def _sockets(self, gateways: list[Keeper]) -> int:

@@ -89,7 +89,10 @@ class Supervisor:
             return [keeper for keeper in watched if keeper.state != "ready"]
 
         def settled() -> bool:
-            return not unready() or any(keeper.record.failures >= START_FAILURES_MAX for keeper in unready())
+            over = ("killed", "stopped")
+            return not unready() or any(
+                keeper.record.failures >= START_FAILURES_MAX or keeper.state in over for keeper in unready()
+            )
 
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s), self._changed:

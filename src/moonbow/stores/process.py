@@ -22,10 +22,7 @@ from .directory_sql import DIRECTORY_TABLES, DirectorySql
 from .erasures_sql import ERASURES, ErasuresSql
 from .files_sql import FILES_TABLES, SqlFiles
 from .home import HomeRegion
-from .mariadb_link import Nodes
 from .sql import Sql
-from .timeline_mariadb import MariaTimeline
-from .timeline_mongo import MongoTimeline
 from .timeline_sqlite import SqliteTimeline
 from .vault_sql import KEYS, VaultSql
 
@@ -33,9 +30,14 @@ from .vault_sql import KEYS, VaultSql
 def open_timeline(world: World, state: Path, home: HomeRegion, site: str, sealer: Sealer) -> TimelineStore:
     """The region's timeline, for a process of `site`.  Call on the loop that will hear of its commits."""
     data = world.regions[home.name].data
-    if data.mongodb is not None:
+    if data.mongodb is not None:  # drivers are brought in where they are used: each costs every process megabytes
+        from .timeline_mongo import MongoTimeline
+
         return MongoTimeline(data.mongodb, home, sealer)
     if data.sql == "galera":
+        from .mariadb_link import Nodes
+        from .timeline_mariadb import MariaTimeline
+
         return MariaTimeline(Nodes.of(sql_way(world, state, home.name, site)), home, sealer)
     return SqliteTimeline(state / "regions" / home.name / "timeline.db", home, sealer)
 

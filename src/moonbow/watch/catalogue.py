@@ -301,6 +301,8 @@ FILES: tuple[File, ...] = (
     *_database("files", "private", "what is known of files"),
     File("regions/{region}/objects/**", "private", "what files hold", STAYS, person="anybody"),
     File("regions/{region}/timeline.lock", "configuration", "the writers' lock"),
+    File("regions/{region}/backup.lock", "configuration", "the backups' lock"),
+    File("regions/{region}/.backup/*", "private", "a database's copy", "while a backup runs", person="anybody"),
     File("regions/{region}/keys/key_*.json", "secret", "keys that sign access tokens"),
     File("regions/{region}/keys/*.lock", "configuration", "the keys' locks"),
     File(

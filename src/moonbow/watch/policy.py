@@ -59,7 +59,8 @@ def place_file(world: World, path: str) -> Where | None:
             return None
         if site:
             owner, kind = kinds[site]
-            return Where(file, owner, site, kind == "primary") if region in ("", owner) else None
+            keeps = kind == "primary" or (kind == "witness" and file.pattern.startswith("sites/{site}/backups/"))
+            return Where(file, owner, site, keeps) if region in ("", owner) else None
         return Where(file, region, "", bool(region))
     return None
 

@@ -164,6 +164,8 @@ def _backup_problems(world: World) -> Iterator[str]:
     ):
         if not lowest <= value <= highest:
             yield f"backup.{field}: {value} is not in {lowest}..{highest}"
+    if kept.every_h > 0 and 24 * kept.keys_keep_days / kept.every_h > 4_000:
+        yield "backup.keys_keep_days: more than 4000 archives of keys would stand; keep them shorter, or make fewer"
     if kept.every_h >= 24 * kept.keys_keep_days:
         yield "backup.keys_keep_days: the keys' archives would end before the next ones are made"
 

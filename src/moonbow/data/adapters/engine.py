@@ -137,7 +137,12 @@ class Node(Engine):
         if not (data / "mysql").is_dir() or (data / "sst_in_progress").exists():
             return Position()
         self._take_lock()
-        return parse_recovered(await _run(RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3")))
+        said = await _run(RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3"))
+        found = parse_recovered(said)
+        if found is None:  # its words say why
+            with self.log.open("a") as log:
+                log.write(said)
+        return found
 
     def is_safe(self) -> bool:
         try:
