@@ -341,6 +341,19 @@ def test_an_entry_has_one_place_whatever_its_region_says(adapter: Adapter) -> No
         elsewhere = await store.write(transactions.apply, "apac", 1, OTHER, [(1, entry)])
         assert elsewhere[0].result == Result("noop", code="forged")
         assert len(await rows(store, ROOM)) == 3
+        await store.write(transactions.apply, "apac", 1, ROOM, [(2, ChangeMember(FAR, FAR, False))])
+        later = await store.write(transactions.apply, "apac", 3, ROOM, [(1, entry)])
+        assert later[0].result == Result("placed", 3), "also when its author has left meanwhile"
+
+    play(adapter, go)
+
+
+def test_a_room_is_made_once_however_often_it_is_asked_for(adapter: Adapter) -> None:
+    """A commit of which nothing was heard is run again."""
+
+    async def go(store: Store) -> None:
+        assert await make_room(store, ROOM, ADA, BOB) == await make_room(store, ROOM, ADA, BOB) == ROOM
+        assert len(await rows(store, ROOM)) == 2
 
     play(adapter, go)
 

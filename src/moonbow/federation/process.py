@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from prometheus_client import Counter
 from moonbow.base import limits
 from moonbow.base.errors import MoonbowError, Refused, Unavailable
 from moonbow.base.ids import home, new_id, parse_id
+from moonbow.base.steady import steadily
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import BodyAnswer, Fresh, Outgoing, Row
 from moonbow.timeline.ports import Reads, Store
@@ -251,9 +253,9 @@ class Federation:
         """Ship and tail until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._say_forever())
-            group.create_task(self._ship_forever(group))
-            group.create_task(self._tail_kicked())
-            group.create_task(self._tail_sweep())
+            group.create_task(steadily(functools.partial(self._ship_forever, group)))
+            group.create_task(steadily(self._tail_kicked))
+            group.create_task(steadily(self._tail_sweep))
 
     async def _ship_forever(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -335,8 +337,9 @@ class Federation:
             await self._tail_kick.wait()
             self._tail_kick.clear()
             await asyncio.sleep(0.02)
-            rooms, self._tail_now = sorted(self._tail_now), set()
+            rooms = sorted(self._tail_now)
             heads = await self.store.read(_heads, rooms)
+            self._tail_now.difference_update(rooms)
             await self._tail_rooms({room: heads.get(room, 0) for room in rooms})
 
     async def _tail_sweep(self) -> None:

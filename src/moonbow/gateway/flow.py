@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +15,7 @@ from moonbow.base import limits
 from moonbow.base.clock import to_next_beat
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home
+from moonbow.base.steady import steadily
 from moonbow.federation import model
 from moonbow.federation.process import Federation
 from moonbow.timeline import policy, transactions
@@ -122,13 +125,17 @@ class Flow:
     ) -> tuple[list[values.Room], int]:
         self.live.add(session)
         inbox = "inb" + session.person[3:]
-        views, heads = await self.store.read(_snapshot, session.person, inbox)
-        now = self.clock()
-        for ident, (head, member) in heads.items():
-            if ident not in cursors:
-                self.live.begin(session, ident, head)
-                self.live.opened(session, ident, Snapshot([], head, member), now)
-        rooms = await self.rooms(session.person, views, session)
+        try:
+            views, heads = await self.store.read(_snapshot, session.person, inbox)
+            now = self.clock()
+            for ident, (head, member) in heads.items():
+                if ident not in cursors:
+                    self.live.begin(session, ident, head)
+                    self.live.opened(session, ident, Snapshot([], head, member), now)
+            rooms = await self.rooms(session.person, views, session)
+        except BaseException:
+            self.live.remove(session)  # nobody else would: its socket does not know it yet
+            raise
         self._stir()
         return rooms, heads[inbox][0]
 
@@ -282,11 +289,12 @@ class Flow:
             self._asking = {entry: at for entry, at in self._asking.items() if entry in self.live.wants}
 
     async def _fetch(self, owner: str, room: str, rows: Sequence[Row]) -> None:
-        for entry, (state, body) in (await self._ask(owner, room, rows)).items():
-            if state == "waiting":
-                self._asking[entry] = self.clock() + 0.2
-            else:
-                self._deliver(room, entry, state, body)
+        with contextlib.suppress(Unavailable):  # asked again after `RETRY_S`
+            for entry, (state, body) in (await self._ask(owner, room, rows)).items():
+                if state == "waiting":
+                    self._asking[entry] = self.clock() + 0.2
+                else:
+                    self._deliver(room, entry, state, body)
         self._stir()
 
     # -- signals ---------------------------------------------------------------------------------------------------
@@ -324,6 +332,9 @@ class Flow:
     async def mark_read(self, person: str, room: str, seq: int) -> int:
         """Move a read cursor and tell the person's other devices."""
         now_at = await self.store.write(transactions.mark_read, person, room, seq)
+        if now_at < seq:  # the row may have come live, ahead of this site's node
+            await self.store.read_latest(_heads, [room])
+            now_at = await self.store.write(transactions.mark_read, person, room, seq)
         signal = model.Signal("read", room, person, now_at, to=person)
         self._signal(signal)
         if self.federation is not None:
@@ -335,17 +346,23 @@ class Flow:
     async def run(self) -> None:
         """Open, fetch and repair until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._open_forever())
-            group.create_task(self._fetch_forever(group))
-            group.create_task(self._repair_gaps())
-            group.create_task(self._compare_forever())
+            group.create_task(steadily(self._open_forever))
+            group.create_task(steadily(functools.partial(self._fetch_forever, group)))
+            group.create_task(steadily(self._repair_gaps))
+            group.create_task(steadily(self._compare_forever))
 
     async def _open_forever(self) -> None:
         while True:
             await self._work.wait()
             self._work.clear()
             while self.live.work:
-                await self._open(self.live.work.pop(0))
+                work = self.live.work.pop(0)
+                try:
+                    await self._open(work)
+                except Unavailable:
+                    self.live.work.append(work)
+                    self._work.set()
+                    raise
             self._stir()
 
     async def _open(self, work: Open) -> None:

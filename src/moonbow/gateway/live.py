@@ -220,7 +220,9 @@ class Live:
         if not snapshot.member:
             stream.part(session)
         held = session.hold.pop(ident, [])
-        if len(held) > limits.RESUME_ROWS_MAX:
+        follows = held[0].row.seq if held else (stream.last or 0) + 1
+        # What came live before the session registered may be missing from a snapshot that is a moment old.
+        if len(held) > limits.RESUME_ROWS_MAX or follows > session.upto[ident] + 1:
             session.hold[ident] = []
             self.work.append(Open(session, ident))
             return

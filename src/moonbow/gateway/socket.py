@@ -325,7 +325,7 @@ class Socket(WSListener):
             if self._began_replay:
                 raise Refused("already_begun", "hello or resume comes once, first", place="$.t")
             self._began_replay = True
-            self.hub.spawn(self._begin(frame), self)
+            self.hub.spawn(self._begin_or_go(frame), self)
         elif self.session is None:
             raise Refused("hello_first", "the first frame is hello or resume", place="$.t")
         else:
@@ -391,6 +391,14 @@ class Socket(WSListener):
             return plain_body(frame.text)
         author = self.claims.sub
         return await body_with_files(self.hub.files, author, frame.room, frame.client_id, frame.text, frame.files)
+
+    async def _begin_or_go(self, frame: wire.Hello | wire.Resume) -> None:
+        """Half a beginning is none, and hello comes once: the client is to come again, perhaps to a sister."""
+        try:
+            await self._begin(frame)
+        except Unavailable as error:
+            self.problem(error)
+            self.cut(wire.CLOSE_BUSY, error.code)
 
     async def _begin(self, frame: wire.Hello | wire.Resume) -> None:
         flow = self.hub.flow

@@ -50,7 +50,7 @@ class Nodes:
     user: str
     database: str
     tls: ssl.SSLContext
-    _own_is_back: threading.Event = field(default_factory=threading.Event)
+    _seen_at: float = 0.0  # when the own site's node was last seen to serve
     _look_at: float = 0.0
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,12 +79,12 @@ class Nodes:
                 fault = error
         raise Lost(f"no node of the region answers: {fault}") from fault
 
-    def own_is_back(self) -> bool:
-        """For who is connected to a sister's node: whether the own one serves again, by a look now and then."""
+    def own_is_back(self, since: float) -> bool:
+        """For who has been connected to a sister's node `since` then: whether the own one serves again, by a look now
+        and then.  All links of a process go back together."""
         now = time.monotonic()
         with self._looking:
-            if self._own_is_back.is_set():
-                self._own_is_back.clear()
+            if self._seen_at > since:
                 return True
             if now >= self._look_at:
                 self._look_at = now + RETURN_S
@@ -96,7 +96,7 @@ class Nodes:
             self._open(*self.hosts[0], "SET autocommit = 1", False).close()
         except (pymysql.Error, OSError):
             return
-        self._own_is_back.set()
+        self._seen_at = time.monotonic()
 
     def _open(self, host: str, port: int, session: str, several: bool) -> MariaConnection:
         connection = MariaConnection(
@@ -148,14 +148,15 @@ class Link:
     def __init__(self, nodes: Nodes, session: str, *, several: bool = False) -> None:
         self._nodes, self._session, self._several = nodes, session, several
         self._connection: MariaConnection | None = None
-        self.place = 0
+        self.place, self._since = 0, 0.0
 
     def ready(self) -> None:
         """Between transactions: see that there is a connection, to the own site's node if that serves again."""
-        if self._connection is not None and self.place and self._nodes.own_is_back():
+        if self._connection is not None and self.place and self._nodes.own_is_back(self._since):
             self.drop()
         if self._connection is None:
             self.place, self._connection = self._nodes.open(self._session, several=self._several)
+            self._since = time.monotonic()
 
     def run(self, sql: str) -> list[Sequence[Any]]:
         """The rows of each statement of `sql`.  `Again`, `Lost`, or the driver's error."""

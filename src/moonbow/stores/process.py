@@ -73,7 +73,7 @@ def open_vault(world: World, state: Path, home: HomeRegion, site: str | None = N
 
 def open_erasing(world: World, state: Path, home: HomeRegion, keys: Keys, site: str | None = None) -> Erasing:
     """The region's erasures, noted beside its directory; whoever carries them out names the rooms to ask."""
-    rows = ErasuresSql(open_sql(world, state, home, "directory", ERASURES, site=site))
+    rows = ErasuresSql(open_sql(world, state, home, "directory", *DIRECTORY_TABLES, ERASURES, site=site))
     signing = SigningKeyFile(state / "regions" / home.name / "keys" / "receipt.key", home.name)
     return Erasing(home.name, rows, keys, signing)
 

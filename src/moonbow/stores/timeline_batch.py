@@ -76,10 +76,14 @@ def run_batch(engine: Engine, works: list[Work]) -> tuple[list[Fresh], bool]:
         return [], False
     fresh: list[Fresh] = []
     queued = False
-    for work in works:
+    for no, work in enumerate(works):
         more, more_queued = run_batch(engine, [work])
         fresh += more
         queued |= more_queued
+        if isinstance(work.error, Unavailable) and work.error.code == "store_unavailable":
+            for left in works[no + 1 :]:  # the engine is away: they need not each find that out
+                left.result, left.error = None, work.error
+            break
     return fresh, queued
 
 

@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 READERS = 4  # threads, and connections, of one process
-READS_MAX = 1_024  # waiting for one of them
 GIVE_UP_S = 8.0  # after which a batch that finds no cluster is answered so
 PATIENT_S = 4.0  # that a cluster may take to agree who is left, before it is a sign of ill health
 PAUSE_S_MAX = 0.2  # between two tries
@@ -67,7 +66,6 @@ class MariaTimeline(WritingStore):
         for _ in range(READERS):
             self._links.put(Link(nodes, READING, several=True))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="timeline-reader")
-        self._reading = 0
         self._thread.start()
 
     @property
@@ -103,10 +101,6 @@ class MariaTimeline(WritingStore):
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def _read(self, begin: str, work: Callable[..., T], args: Sequence[Any], kwargs: dict[str, Any]) -> T:
-        if self._closing:
-            raise Unavailable("closing", "this gateway is going; another one will do it")
-        if self._reading >= READS_MAX:
-            raise Unavailable("busy", "too many reads are waiting here; try again in a moment")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
 
@@ -125,12 +119,12 @@ class MariaTimeline(WritingStore):
                     loop.call_soon_threadsafe(tell, result, fault)
                 _end(link)
 
-        self._reading += 1
-        try:
-            self._readers.submit(run)
-            return await answer
-        finally:
-            self._reading -= 1
+        with self._one_read():
+            turn = self._readers.submit(run)
+            try:
+                return await answer
+            finally:
+                turn.cancel()  # whoever asked may have gone before its turn came
 
     @contextlib.contextmanager
     def _link(self) -> Generator[Link]:

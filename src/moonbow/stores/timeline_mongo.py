@@ -152,9 +152,10 @@ class MongoTimeline(WritingStore):
 
     async def read(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(reads, …)` on one consistent snapshot, beside the loop."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._readers, lambda: self._read(lambda reads: work(reads, *args, **kwargs))
-        )
+        with self._one_read():
+            return await asyncio.get_running_loop().run_in_executor(
+                self._readers, lambda: self._read(lambda reads: work(reads, *args, **kwargs))
+            )
 
     async def read_latest(self, work: Callable[Concatenate[Reads, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The same: the primary is asked, and it has what it acknowledged."""

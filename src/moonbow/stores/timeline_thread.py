@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from moonbow.base import limits
@@ -25,6 +25,7 @@ from moonbow.timeline.ports import Callback, Tx
 from .timeline_batch import Engine, Work, run_batch
 
 log = logging.getLogger(__name__)
+READS_MAX = 1_024  # waiting for a thread, where an engine reads in threads
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class WritingStore(ABC):
         self._publish: Callable[[list[Fresh], bool], None] = lambda fresh, queued: None
         self._began = 0.0
         self._closing = False
+        self._reading = 0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write_loop, name="timeline-writer", daemon=True)
 
@@ -79,6 +81,19 @@ class WritingStore(ABC):
         """For how long the transaction under way has been running, waiting for other processes not counted."""
         began = self._began
         return time.monotonic() - began if began else 0.0
+
+    @contextlib.contextmanager
+    def _one_read(self) -> Generator[None]:
+        """While a read waits for a thread, or has it; `Unavailable` as `submit` says it."""
+        if self._closing:
+            raise Unavailable("closing", "this gateway is going; another one will do it")
+        if self._reading >= READS_MAX:
+            raise Unavailable("busy", "too many reads are waiting here; try again in a moment")
+        self._reading += 1
+        try:
+            yield
+        finally:
+            self._reading -= 1
 
     def _stop_writing(self) -> None:
         """Commit what is waiting, then stop."""

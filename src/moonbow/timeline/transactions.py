@@ -90,6 +90,8 @@ def create_room(tx: Tx, ident: str, creator: str, people: tuple[str, ...]) -> st
     pair = pair_of(creator, people[0]) if is_direct(ident) else None
     if pair is not None and (known := tx.direct_room(pair)) is not None:
         return known
+    if tx.stream(ident) is not None:  # run again, after a commit of which nothing was heard
+        return ident
     room = tx.create_stream(ident, creator, pair)
     for person in (creator, *(p for p in people if p != creator)):
         _join(tx, room, creator, person)
@@ -288,11 +290,11 @@ def _apply(tx: Tx, ident: str, effect: AnyEffect) -> Result:
         return Result("refused", code="room_unknown")
     match effect:
         case PlaceEntry(entry, author, card):
-            if not is_member(tx.spans(room, author)):
-                return Result("refused", code="not_member")
             if (known := tx.find_entry(entry)) is not None:  # sent again by a region restored from a backup
                 own = known.stream == ident and known.author == author
                 return Result("placed", known.seq) if own else Result("noop", code="forged")
+            if not is_member(tx.spans(room, author)):
+                return Result("refused", code="not_member")
             return Result("placed", _append(tx, room, "entry", entry, author, ident if card else None).seq)
         case RedactEntry(entry, actor):
             found = tx.find_entry(entry)
