@@ -1,4 +1,4 @@
-"""What an append costs in each store of the timeline, and a page of fifty: all measured alike in one run.
+"""What an append costs in each store of the timeline, and a page of fifty, all sealed: measured alike in one run.
 
 `./moonbow bench --only stores [--seconds N] [--json FILE]`.  Galera is a private region of two sites and a witness with
 TLS everywhere, as `moonbow up` starts it; each writing site is a process of its own, as a gateway is.
@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,15 +30,23 @@ from moonbow.base.ids import base32
 from moonbow.launch.state import prepare_state
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.mariadb_link import Nodes
+from moonbow.stores.sql import Sql
 from moonbow.stores.timeline_mariadb import MariaTimeline
+from moonbow.stores.timeline_mongo import MongoTimeline
 from moonbow.stores.timeline_sqlite import SqliteTimeline
+from moonbow.stores.timeline_thread import WritingStore
+from moonbow.stores.vault_sql import KEYS, VaultSql
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.homes import home_site
 from moonbow.timeline.model import Post, text_body
 from moonbow.timeline.ports import Store
+from moonbow.vault.adapters.keyfile import RegionKeyFile
+from moonbow.vault.ports import Sealer
+from moonbow.vault.process import Vault
 from moonbow.world import Ports, World, load_world, parse_world, site_address, sql_way
 
 from .meter import cpu_s, tree
+from .mongo import mongo_server
 from .moonbow_world import file_system, work_folder
 
 REGION, SITES, WITNESS = "emea", ("paris", "frankfurt"), "madrid"
@@ -102,6 +110,11 @@ def run(seconds: float, json: Path | None, console: Console) -> int:
         for writers in WRITERS:
             for rooms in (1, ROOMS):
                 rows.append(_measure(folder, Load("SQLite", ("here",), writers, rooms), seconds, (), console))
+        with mongo_server(folder) as server:
+            (folder / "mongodb").write_text(server.address)
+            for writers in WRITERS:
+                load = Load("MongoDB wire", ("here",), writers, 1)
+                rows.append(_measure(folder, load, seconds, [server.pid] if server.pid else [], console))
         with _cluster(folder / "galera") as servers:
             for sites in (SITES[:1], SITES):
                 for writers in WRITERS:
@@ -138,8 +151,9 @@ def _prepare(folder: Path, load: Load) -> None:
     """The rooms, and who writes in them: everybody in the one, somebody in each of many."""
 
     async def go() -> None:
-        with contextlib.closing(_open(folder, load, load.sites[0])) as store:
+        async with _opened(folder, load, load.sites[0]) as (store, keys):
             people = [_id("usr", n) for n in range(load.writers)]
+            await keys.provide_all(_id("org", 0), people)
             for n, ident in enumerate(_rooms(load)):
                 members = people if load.rooms == 1 else [people[n % load.writers]]
                 await store.write(transactions.create_room, ident, members[0], tuple(members[1:]))
@@ -151,7 +165,7 @@ def _write(folder: Path, load: Load, site: str, begin_at: float, seconds: float)
     """Write from `begin_at` on, then read pages alone."""
 
     async def go() -> Part:
-        with contextlib.closing(_open(folder, load, site)) as store:
+        async with _opened(folder, load, site) as (store, _):
             await asyncio.sleep(begin_at - time.time())
             cpu, times = time.process_time(), await _append(store, load, site, seconds)
             cpu = time.process_time() - cpu
@@ -199,12 +213,28 @@ async def _page_ms(store: Store, ident: str) -> float:
     return statistics.median(found)
 
 
-def _open(folder: Path, load: Load, site: str) -> Store:
+@contextlib.asynccontextmanager
+async def _opened(folder: Path, load: Load, site: str) -> AsyncGenerator[tuple[Store, Vault]]:
+    """A store and the keys that it seals with, which lie in a file beside it."""
     home = HomeRegion(REGION)
+    keys = Vault(
+        REGION, VaultSql(Sql.sqlite(folder / "keys.db", home, KEYS)), RegionKeyFile(folder / "region.key", REGION)
+    )
+    store = _open(folder, load, site, home, keys.sealer)
+    try:
+        yield store, keys
+    finally:
+        store.close()
+        await keys.close()
+
+
+def _open(folder: Path, load: Load, site: str, home: HomeRegion, sealer: Sealer) -> WritingStore:
+    if load.store == "MongoDB wire":
+        return MongoTimeline((folder / "mongodb").read_text().format("bench"), home, sealer)
     if load.store == "SQLite":
-        return SqliteTimeline(folder / f"{load.writers}-{load.rooms}" / "timeline.db", home)
+        return SqliteTimeline(folder / f"{load.writers}-{load.rooms}" / "timeline.db", home, sealer)
     state = folder / "galera"
-    return MariaTimeline(Nodes.of(sql_way(load_world(state / "world.toml"), state, REGION, site)), home)
+    return MariaTimeline(Nodes.of(sql_way(load_world(state / "world.toml"), state, REGION, site)), home, sealer)
 
 
 def _rooms(load: Load) -> list[str]:
@@ -257,7 +287,7 @@ def _is_redundant(world: World, site: str) -> bool:
 
 
 def _title(load: Load) -> str:
-    where = "" if load.store == "SQLite" else ", one site" if len(load.sites) == 1 else ", both sites"
+    where = "" if load.store != "Galera" else ", one site" if len(load.sites) == 1 else ", both sites"
     return f"{load.store}{where}, {load.writers} writers, {'one room' if load.rooms == 1 else f'{load.rooms} rooms'}"
 
 

@@ -128,6 +128,7 @@ class MongoAdapter:
 
     name = "mongodb"
     erases_late = False
+    sealed = False
 
     def __init__(self, address: str) -> None:
         self.address = address

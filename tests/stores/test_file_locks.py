@@ -33,7 +33,7 @@ def test_what_is_written_after_others_came_and_went_is_seen(tmp_path: Path) -> N
 
     async def go() -> None:
         first = DirectorySql(Sql.sqlite(path, home, *DIRECTORY_TABLES))
-        beside = Sql.sqlite(path, home, erasures_sql.TABLES)
+        beside = Sql.sqlite(path, home, erasures_sql.ERASURES)
         third = DirectorySql(Sql.sqlite(path, home, *DIRECTORY_TABLES))
         for no in range(1, 4):
             await first.put_company(CompanyRow(id=f"org_emea_{no}", name="Lunar"))

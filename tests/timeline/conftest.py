@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench.mongo import mongo_server
 
 from galera_cluster import SITES
-from mongo_server import mongo_server
 from timeline_stores import Adapter, MariaAdapter, MongoAdapter, SealedSqliteAdapter, SqliteAdapter
 
 SERVERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("mariadb", "mongodb")]
@@ -17,8 +17,8 @@ SERVERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("mariadb", "m
 
 @pytest.fixture(scope="session")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mongo_server(tmp_path_factory.mktemp("mongodb")) as address:
-        yield address
+    with mongo_server(tmp_path_factory.mktemp("mongodb")) as server:
+        yield server.address
 
 
 @pytest.fixture(params=["sqlite", "sqlite-sealed", *SERVERS])

@@ -13,7 +13,7 @@ import pytest
 
 from moonbow.base.ids import new_id
 from support import eventually
-from timeline_stores import Adapter, SqliteAdapter, dense, make_room, person, play, room, rows, texts
+from timeline_stores import Adapter, dense, make_room, person, play, room, rows, texts
 
 ROOM = room(1)
 PEOPLE = [person(n) for n in range(1, 5)]
@@ -80,6 +80,11 @@ def check_all(adapter: Adapter, placed: dict[str, dict[int, tuple[int, str]]]) -
     assert max(Counter(stored.values()).values()) == 1, "no text twice"
 
 
+ENGINES = ["sqlite", pytest.param("mariadb", marks=pytest.mark.slow), pytest.param("mongodb", marks=pytest.mark.long)]
+on_every_engine = pytest.mark.parametrize("adapter", ENGINES, indirect=True)
+
+
+@on_every_engine
 def test_several_processes_share_one_dense_order(adapter: Adapter, writers: list[Writer], tmp_path: Path) -> None:
     for n, author in enumerate(PEOPLE):
         writers.append(Writer(adapter, tmp_path / f"{n}.said", f"w{n}", author))
@@ -93,6 +98,7 @@ def test_several_processes_share_one_dense_order(adapter: Adapter, writers: list
     assert turns > len(PEOPLE), "they took turns; nobody waited for the others to end"
 
 
+@on_every_engine
 @pytest.mark.parametrize("after", [1, 40, 150])
 def test_killed_in_the_middle(adapter: Adapter, writers: list[Writer], tmp_path: Path, after: int) -> None:
     """One of three is killed by the kernel while it writes; started again, it repeats itself and goes on."""
@@ -112,10 +118,9 @@ def test_killed_in_the_middle(adapter: Adapter, writers: list[Writer], tmp_path:
     check_all(adapter, placed)
 
 
+@pytest.mark.parametrize("adapter", ["sqlite"], indirect=True)
 def test_a_full_disk_is_said_clearly_and_mended(adapter: Adapter, writers: list[Writer], tmp_path: Path) -> None:
     """No file may grow: what cannot be kept is refused whole, and all goes on when there is room again."""
-    if not isinstance(adapter, SqliteAdapter):
-        pytest.skip("the process writes no file")
     limit = len(adapter.resting()) + 200_000
     writer = Writer(adapter, tmp_path / "0.said", "w0", PEOPLE[0], str(limit))
     writers.append(writer)

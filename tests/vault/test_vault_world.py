@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from conftest_gateway import SLOT, Scene
+from conftest_gateway import Scene
 from moonbow.vault.receipts import PublicJwk, read_receipt
 from moonbow.watch.search import search
 from moonbow.world import load_world
 from support import eventually
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
+SLOT = 2  # where no other test keeps a world
 WORLD = """
 name = "two"
 domain = "moonbow.localhost"
