@@ -44,7 +44,7 @@ from moonbow.world import Ports, SiteRef, World, load_world, site_address
 
 from .app import Outer, make_api
 from .doors import Doors
-from .erasure import TimelineErasure
+from .erasure import TimelineErasure, take_up, tend
 from .flow import Flow
 from .homes import Homes
 from .operator import Directors
@@ -113,6 +113,7 @@ class Gateway:
             asyncio.create_task(self.federation.run(), name="federation"),
             asyncio.create_task(self.files.run(), name="files"),
             asyncio.create_task(self._watch_doors(), name="doors"),
+            asyncio.create_task(tend(self.erasing, self._leads), name="erasures"),
         ]
         if homes is not None:
             self._tasks.append(asyncio.create_task(homes.run(), name="homes"))
@@ -233,10 +234,11 @@ class Gateway:
         return not alive or alive[0] == self.incarnation
 
     async def _erase_again(self) -> None:
-        """Before anybody is served: finish what was begun, and erase whom a restored backup has brought back."""
+        """Before anybody is served: erase whom a restored backup has brought back, and finish what can be finished."""
         erased = await self.directory.erased()
         back = [person for person in erased if not await self.store.read(_is_gone, person)]
         await self.erasing.again(erased, back)
+        await take_up(self.erasing)
 
     async def _watch_doors(self) -> None:
         """When the director keeps clients away from a site, ask those who came by its doors to come in elsewhere."""
