@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +298,41 @@ def test_one_that_cannot_be_finished_holds_up_no_other(tmp_path: Path) -> None:
         assert await region.erasing.unfinished() == [ADA]
 
     play(tmp_path, scenario)
+
+
+def test_nothing_is_signed_before_the_logs_are_empty_and_no_count_is_lost(tmp_path: Path) -> None:
+    """A backup reads while somebody is erased; a room that counts once is asked again."""
+
+    async def scenario(region: Region) -> str | None:
+        await live(region)
+        slow = Slow()
+        slow.goes_on.set()
+        emptied: list[int] = []
+
+        async def scrub() -> None:
+            emptied.append(1)
+            if len(emptied) == 1:
+                raise Unavailable("store_unavailable", "its log cannot be emptied now")
+
+        region.erasing.ask("slow", slow, scrub)
+        with closing(sqlite3.connect(tmp_path / "directory.db", isolation_level=None)) as backup:
+            backup.execute("BEGIN")
+            backup.execute("SELECT count(*) FROM person").fetchone()
+            with pytest.raises(Unavailable):
+                await erase(region)
+            await take_up(region.erasing)
+            assert await region.erasing.unfinished() == [ADA], "ada's login still lies in the log"
+        await take_up(region.erasing)
+        assert await region.erasing.unfinished() == [ADA], "and something in the room's"
+        await take_up(region.erasing)
+        assert (tmp_path / "directory.db-wal").stat().st_size < 20_000, "emptied before the receipt was kept"
+        found = await region.erasing.find(ADA)
+        return found.receipt if found else None
+
+    receipt: str = play(tmp_path, scenario)
+    said = play(tmp_path, lambda region: answer(read_receipt(receipt, [region.erasing.public])))
+    counts = {(found.store, found.kind): found.count for found in said.touched}
+    assert (counts["slow", "things"], counts["directory", "sessions"]) == (3, 2)
 
 
 def test_a_start_asks_little_about_those_erased_long_ago(tmp_path: Path) -> None:

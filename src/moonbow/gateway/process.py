@@ -91,13 +91,14 @@ class Gateway:
         )
         self.flow.federation = self.federation
         self.store.on_commit(self.flow.committed)
+        catalogue = open_files(self.world, self.state, home, site)
         self.files = Files(
-            self.world, self.store, open_files(self.world, self.state, home, ref.site.name),
+            self.world, self.store, catalogue,
             open_objects(self.world, self.state, region), self.bus, tuple(visible_regions(self.world, region)),
             self._leads, sealer=self.keys.sealer, scanner=open_scanner(self.world),
         )  # fmt: skip
         self.directory.show_avatars(self.files.avatars.tags)
-        self.erasing.ask("files", self.files)
+        self.erasing.ask("files", self.files, catalogue.scrub)
         self.hub = Hub(
             self.flow, self.store, self.files, self.directory.check, self.presence, region, ref.site.name, ref.site.city
         )

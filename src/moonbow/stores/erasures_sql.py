@@ -52,6 +52,9 @@ class ErasuresSql:
             known |= await self._noted(people[start : start + PEOPLE_MAX])
         return [person for person in people if person not in known]
 
+    async def scrub(self) -> None:
+        await self._sql.scrub()
+
     async def unfinished(self) -> list[str]:
         asked = select(ERASURE.c.person).where(ERASURE.c.receipt.is_(None)).order_by(ERASURE.c.asked_at)
         return list(await self._sql.read(lambda db: db.scalars(asked).all()))

@@ -1,15 +1,15 @@
 """Erasing a person, to its end: every room is asked, the key is destroyed, and a receipt is signed.
 
 Laws: what is to be erased is noted before anything is; every step may be repeated; what was begun goes on when whoever
-asked for it has gone, and what was cut short is taken up by a gateway that runs; the receipt that was given first is
-the one that stands.
+asked for it has gone, and what was cut short is taken up by a gateway that runs; nothing is signed before the logs are
+empty; the receipt that was given first is the one that stands.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -52,6 +52,13 @@ class ErasureRows(Protocol):
         ...
 
     async def unfinished(self) -> list[str]: ...
+    async def scrub(self) -> None:
+        """See to it that what the directory, which rests beside this, has erased is not left in the log either.
+
+        `Unavailable` while that cannot be done.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -71,6 +78,7 @@ class Erasing:
     ) -> None:
         self._region, self._rows, self._keys, self._signer, self._now = region, rows, keys, signer, now
         self._rooms: dict[str, Erasable] = {}
+        self._logs: list[Callable[[], Awaitable[None]]] = [keys.scrub, rows.scrub]
         self._under_way: dict[str, asyncio.Task[Erasure]] = {}
         self._logs_due = False
 
@@ -79,9 +87,11 @@ class Erasing:
         """The key that checks this region's receipts."""
         return self._signer.public
 
-    def ask(self, store: str, room: Erasable) -> None:
-        """Ask `room` as well, after those named before it."""
+    def ask(self, store: str, room: Erasable, scrub: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Ask `room` as well, after those named before it; `scrub` empties its log once its counts are noted."""
         self._rooms[store] = room
+        if scrub is not None:
+            self._logs.append(scrub)
 
     async def begin(self, person: str, company: str, held: Counts) -> None:
         """Note that a person is to be erased, and what is `held` of them where it cannot be counted afterwards."""
@@ -115,7 +125,7 @@ class Erasing:
     async def empty_logs(self) -> None:
         """Empty the logs of what `again` erased; nothing once that is done."""
         if self._logs_due:
-            await self._keys.scrub()
+            await self._scrub()
             self._logs_due = False
 
     async def unfinished(self) -> list[str]:
@@ -142,9 +152,14 @@ class Erasing:
         key = await self._keys.destroy(person)
         for store, room in self._rooms.items():
             erasure = await self._rows.note(person, store, await room.erase(person))
+        await self._scrub()
         receipt = compose(erasure, self._region, key, self._now())
         standing = await self._rows.finish(person, self._signer.sign(receipt))
         return msgspec.structs.replace(erasure, receipt=standing)
+
+    async def _scrub(self) -> None:
+        for scrub in self._logs:
+            await scrub()
 
     def _ended(self, person: str, done: asyncio.Task[Erasure]) -> None:
         del self._under_way[person]
