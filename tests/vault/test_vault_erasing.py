@@ -354,6 +354,16 @@ def test_a_start_asks_little_about_those_erased_long_ago(tmp_path: Path) -> None
     assert play(tmp_path, start, power) < 20
 
 
+def test_an_erasure_that_is_not_noted_is_not_carried_out(tmp_path: Path) -> None:
+    async def scenario(region: Region) -> None:
+        await live(region)
+        with pytest.raises(Unavailable, match="not noted here yet"):
+            await region.erasing.finish(ADA)
+        assert await region.directory.person(ADA)
+
+    play(tmp_path, scenario)
+
+
 async def answer(value: Any) -> Any:
     return value
 

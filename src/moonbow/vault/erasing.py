@@ -15,6 +15,8 @@ from typing import Protocol
 
 import msgspec
 
+from moonbow.base.errors import Unavailable
+
 from .ports import Erasable, Keys
 from .receipts import PublicJwk, Receipt, Touched
 
@@ -146,7 +148,8 @@ class Erasing:
 
     async def _carry_out(self, person: str) -> Erasure:
         erasure = await self._rows.find(person)
-        assert erasure is not None, "an erasure is noted before it is carried out"
+        if erasure is None:  # noted before it is carried out; another database node may show it a moment later
+            raise Unavailable("store_unavailable", "this erasure is not noted here yet")
         if erasure.receipt is not None:
             return erasure
         key = await self._keys.destroy(person)
