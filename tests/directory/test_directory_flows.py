@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from directory_house import CLIENT, NOW, House, house, refusal, trouble
-from moonbow.base.errors import Refused
+from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home, new_id
 from moonbow.directory import rpc
 from moonbow.directory.model import Claims, PersonRow
+from moonbow.directory.roles import Actor
 from moonbow.directory.seed import seed
 from moonbow.directory.throttle import NETWORK_RULE
 from moonbow.directory.tokens import is_operator
@@ -387,6 +388,13 @@ def test_erasing_ends_everything_and_frees_the_login_even_if_home_was_away(state
     play(scenario())
 
 
+class Away:
+    """A room that cannot be asked."""
+
+    async def erase(self, person: str) -> dict[str, int]:
+        raise Unavailable("store_unavailable", f"away, and keeps {person}")
+
+
 def test_an_owner_erases_from_afar_and_only_their_company_sees_it(state: Path) -> None:
     async def scenario() -> None:
         async with house(state, *SITES) as made:
@@ -399,10 +407,34 @@ def test_an_owner_erases_from_afar_and_only_their_company_sees_it(state: Path) -
             seen = await paris.erasure(owner, zofia)
             assert (seen.state, seen.receipt) == ("done", done.receipt)
             assert done.receipt
+            assert await paris.erase_person(owner, zofia) == done, "asked again, it is the same"
             with pytest.raises(Refused, match="token_revoked"):
                 made.at["ashburn"].check(session.access_token)
             member = claims_of(made, "ashburn", await made.sign_in("ashburn", made.person("na", "guest")))
             assert (await refusal(made.at["ashburn"].erasure(member, zofia))).code == "not_allowed"
+            assert (await refusal(made.at["ashburn"].erase_person(member, zofia))).code == "not_allowed"
+            nobody = "usr_na_" + "0" * 26
+            assert (await refusal(paris.erase_person(owner, nobody))).code == "person_unknown"
+
+    play(scenario())
+
+
+def test_an_erasure_cut_short_is_finished_by_asking_again(state: Path) -> None:
+    """The profile is gone, a later room did not answer; another gateway is asked again."""
+
+    async def scenario() -> None:
+        async with house(state, "ashburn", "ashburn") as made:
+            first, second = made.at["ashburn"], made.at["ashburn1"]
+            session = await made.sign_in("ashburn", made.person("na"))
+            target, company = session.person.id, session.person.company
+            admin = Actor("usr_na_" + "1" * 26, company, "admin")
+            ask = rpc.EraseAsk(admin.person, admin.role, admin.company, target)
+            first._staffing._erasing.ask("away", Away())
+            assert (await trouble(first._staffing._erase(ask))).code == "store_unavailable"
+            assert await second.store.person(target) is None, "the trial: it was cut short"
+            assert (await second._staffing._erasure(ask)).state == "under_way"
+            assert (await second._staffing._erase(ask)).receipt
+            assert (await second._staffing._erasure(ask)).state == "done"
 
     play(scenario())
 

@@ -173,6 +173,7 @@ def test_erasing_leaves_no_byte_in_the_file(file: OnSqlite, path: Path) -> None:
         assert all(word in held for word in (b"Canary Name", b"canary@login", b"$argon2id$canary"))
         await store.erase_person(ada.id, NOW)
         await store.released(ada.login_hash)
+        await store._sql.scrub()  # as whoever signs for the erasure does, by the same file
         held = b"".join(file.read_bytes() for file in path.parent.iterdir())
         assert not any(word in held for word in (b"anary Name", b"canary@login", b"$argon2id$canary"))
         await store.close()

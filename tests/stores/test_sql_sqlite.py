@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, insert, select
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, insert, select, text
 
 from directory_stores import EMEA
 from moonbow.base.errors import Broken, Unavailable
@@ -83,6 +83,27 @@ def test_emptying_the_log_does_not_hold_up_readers(tmp_path: Path) -> None:
             assert loop.time() - began < 1.0
             other.execute("ROLLBACK")
             await scrubbing
+        await sql.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_cannot_be_emptied_is_not_called_empty(tmp_path: Path) -> None:
+    """Somebody reads an older state, as a backup does: what was erased can still be read in the log."""
+    path, log = tmp_path / "drops.db", tmp_path / "drops.db-wal"
+
+    async def scenario() -> None:
+        sql = Sql.sqlite(path, EMEA, TABLES)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            await sql.write(lambda db: db.execute(text("CREATE TABLE drop_me (a)")))
+            with pytest.raises(Unavailable, match="emptied"):
+                await sql.scrub()
+            assert log.stat().st_size > 0
+            other.execute("COMMIT")
+            await sql.scrub()
+            assert log.stat().st_size == 0
         await sql.close()
 
     asyncio.run(scenario())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import OKPKey
 
 from moonbow.base.base64url import decode64, encode64
-from moonbow.base.errors import Refused
+from moonbow.base.errors import Refused, Unavailable
 from moonbow.directory.model import Family, PersonRow
-from moonbow.gateway.erasure import TimelineErasure
+from moonbow.gateway.erasure import TimelineErasure, take_up, tend
 from moonbow.stores.directory_sql import DIRECTORY_TABLES, DirectorySql
 from moonbow.stores.erasures_sql import ERASURES, ErasuresSql
 from moonbow.stores.home import HomeRegion
@@ -25,9 +27,9 @@ from moonbow.stores.sql import Sql
 from moonbow.stores.timeline_sqlite import SqliteTimeline
 from moonbow.timeline import transactions
 from moonbow.vault.adapters.signfile import SigningKeyFile
-from moonbow.vault.erasing import Erasing
+from moonbow.vault.erasing import Erasing, Erasure
 from moonbow.vault.receipts import read_receipt
-from support import eventually
+from support import eventually, eventually_async
 from timeline_stores import make_room, room, rows, say, texts
 from vault_stage import REGION, company, person, rows_in, vault_in
 
@@ -182,6 +184,7 @@ def test_a_person_is_erased_whatever_stops_it(tmp_path: Path) -> None:
 
         async def again(region: Region) -> str | None:
             await region.erasing.again(await region.directory.erased(), [])
+            await take_up(region.erasing)
             found = await region.erasing.find(ADA)
             return found.receipt if found else None
 
@@ -216,6 +219,153 @@ def resting_secrets(folder: Path) -> list[bytes]:
     found: list[bytes] = play(folder, look)
     assert len(found) == 6
     return found
+
+
+class Slow:
+    """A room of which the first answer is late, or a refusal."""
+
+    def __init__(self, first: Exception | None = None) -> None:
+        self.asked, self.goes_on, self.first = 0, asyncio.Event(), first
+
+    async def erase(self, ident: str) -> dict[str, int]:
+        self.asked += 1
+        if self.asked == 1 and self.first is not None:
+            raise self.first
+        await self.goes_on.wait()
+        return {"things": 3 if self.asked == 1 else 0}
+
+
+def test_whoever_asked_may_go_and_the_erasure_goes_on(tmp_path: Path) -> None:
+    """The bus cancels a handler after some seconds, and a door asks again meanwhile."""
+
+    async def scenario(region: Region) -> str | None:
+        await live(region)
+        slow = Slow()
+        region.erasing.ask("slow", slow)
+        asked = asyncio.create_task(erase(region))
+        await eventually_async(lambda: slow.asked == 1)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        again = asyncio.create_task(erase(region))
+        await asyncio.sleep(0)
+        slow.goes_on.set()
+        receipt = await again
+        assert slow.asked == 1, "one erasure, not two"
+        return receipt
+
+    said = play(tmp_path, scenario)
+    with_key = play(tmp_path, lambda region: answer(read_receipt(said, [region.erasing.public])))
+    assert [found.count for found in with_key.touched if found.store == "slow"] == [3]
+
+
+def test_what_was_cut_short_is_taken_up_by_the_gateway_that_leads(tmp_path: Path) -> None:
+    async def scenario(region: Region) -> None:
+        await live(region)
+        slow = Slow(Unavailable("store_unavailable", "away"))
+        slow.goes_on.set()
+        region.erasing.ask("slow", slow)
+        with pytest.raises(Unavailable):
+            await erase(region)
+        assert await region.erasing.unfinished() == [ADA]
+        leads = [False]
+        tending = asyncio.create_task(tend(region.erasing, lambda: leads[0], every_s=0.02))
+        await asyncio.sleep(0.1)
+        assert slow.asked == 1, "another gateway leads"
+        leads[0] = True
+
+        async def finished() -> bool:
+            return await region.erasing.unfinished() == []
+
+        await eventually_async(finished)
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+        found = await region.erasing.find(ADA)
+        assert found
+        assert found.receipt
+
+    play(tmp_path, scenario)
+
+
+def test_one_that_cannot_be_finished_holds_up_no_other(tmp_path: Path) -> None:
+    async def scenario(region: Region) -> None:
+        await live(region)
+        slow = Slow(Unavailable("store_unavailable", "away"))
+        slow.goes_on.set()
+        region.erasing.ask("slow", slow)
+        for who in (ADA, BOB):
+            await region.erasing.begin(who, LUNAR, {})
+        await take_up(region.erasing)
+        assert await region.erasing.unfinished() == [ADA]
+
+    play(tmp_path, scenario)
+
+
+def test_nothing_is_signed_before_the_logs_are_empty_and_no_count_is_lost(tmp_path: Path) -> None:
+    """A backup reads while somebody is erased; a room that counts once is asked again."""
+
+    async def scenario(region: Region) -> str | None:
+        await live(region)
+        slow = Slow()
+        slow.goes_on.set()
+        emptied: list[int] = []
+
+        async def scrub() -> None:
+            emptied.append(1)
+            if len(emptied) == 1:
+                raise Unavailable("store_unavailable", "its log cannot be emptied now")
+
+        region.erasing.ask("slow", slow, scrub)
+        with closing(sqlite3.connect(tmp_path / "directory.db", isolation_level=None)) as backup:
+            backup.execute("BEGIN")
+            backup.execute("SELECT count(*) FROM person").fetchone()
+            with pytest.raises(Unavailable):
+                await erase(region)
+            await take_up(region.erasing)
+            assert await region.erasing.unfinished() == [ADA], "ada's login still lies in the log"
+        await take_up(region.erasing)
+        assert await region.erasing.unfinished() == [ADA], "and something in the room's"
+        await take_up(region.erasing)
+        assert (tmp_path / "directory.db-wal").stat().st_size < 20_000, "emptied before the receipt was kept"
+        found = await region.erasing.find(ADA)
+        return found.receipt if found else None
+
+    receipt: str = play(tmp_path, scenario)
+    said = play(tmp_path, lambda region: answer(read_receipt(receipt, [region.erasing.public])))
+    counts = {(found.store, found.kind): found.count for found in said.touched}
+    assert (counts["slow", "things"], counts["directory", "sessions"]) == (3, 2)
+
+
+def test_a_start_asks_little_about_those_erased_long_ago(tmp_path: Path) -> None:
+    """However many were ever erased: no step for each, and one emptying of the log."""
+    play(tmp_path, live)
+    play(tmp_path, erase)
+    long_gone = [ADA, *(person(number) for number in range(1_000, 1_700))]
+    power = Power()
+
+    async def start(region: Region) -> int:
+        for each in long_gone:
+            await region.rows.begin(Erasure(each, LUNAR, 1.0, {}, None))
+            await region.rows.finish(each, "a receipt")
+        power.taken = 0
+        await region.erasing.again(long_gone, [])
+        await take_up(region.erasing)
+        return power.taken
+
+    assert play(tmp_path, start, power) < 20
+
+
+def test_an_erasure_that_is_not_noted_is_not_carried_out(tmp_path: Path) -> None:
+    async def scenario(region: Region) -> None:
+        await live(region)
+        with pytest.raises(Unavailable, match="not noted here yet"):
+            await region.erasing.finish(ADA)
+        assert await region.directory.person(ADA)
+
+    play(tmp_path, scenario)
+
+
+async def answer(value: Any) -> Any:
+    return value
 
 
 def test_who_comes_back_with_a_backup_is_erased_again(tmp_path: Path) -> None:

@@ -156,6 +156,24 @@ def test_what_cannot_be_asked_any_more_is_forgotten(tmp_path: Path, rows: VaultS
     assert ring.open(ADA, "x", sealed) == TEXT
 
 
+def test_a_company_key_that_is_remembered_makes_no_person_key_last_longer(tmp_path: Path, vault: Vault) -> None:
+    """A key switched off where the region's key rests: 30 s later nothing opens, whenever a person's was opened."""
+    vault.make_key(EVE, LUNAR)
+    clock, table = Clock(), Away(rows_in(tmp_path))
+    file = RegionKeyFile(tmp_path / "region.key", REGION)
+    ring = Ring(table, file, clock)  # type: ignore[arg-type]
+    ring.seal(ADA, "x", TEXT)
+    clock.at += KEYS_S - 1
+    sealed = ring.seal(EVE, "x", TEXT)  # by the company's key of 29 s ago
+    (tmp_path / "region.key").rename(tmp_path / "switched off")
+    file._file = type(file._file)("", {})
+    assert ring.open(EVE, "x", sealed) == TEXT, "the trial: it is still remembered"
+    clock.at += 1
+    with pytest.raises(Unavailable, match="key_unavailable"):
+        ring.open(EVE, "x", sealed)
+    asyncio.run(table._rows.close())
+
+
 def test_a_remembered_key_asks_nobody_and_memory_is_bounded(tmp_path: Path, vault: Vault, rows: VaultSql) -> None:
     clock, table = Clock(), Away(rows)
     ring = Ring(table, RegionKeyFile(tmp_path / "region.key", REGION), clock)  # type: ignore[arg-type]

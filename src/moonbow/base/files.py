@@ -10,17 +10,34 @@ from pathlib import Path
 LOG_BYTES_MAX = 10_000_000  # of one file; one older file is kept beside it
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` at once, mode 0600.  A reader sees the old file or the new one, never a part."""
+def write_private(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Replace `path` by `content` at once, mode 0600.  A reader sees the old file or the new one, never a part.
+
+    `durable`: it outlives a loss of power from when this returns: for what nothing else can bring back.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
+        if durable:
+            _sync_folder(path.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on its disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_file(path: Path) -> None:

@@ -104,7 +104,7 @@ class KeyRing:
         with self._locked():
             path = self.folder / "region.secret"
             if not path.exists():
-                write_private(path, secrets.token_hex(32).encode())
+                write_private(path, secrets.token_hex(32).encode(), durable=True)
             if not self._read():
                 self._write(make_key(self.region, now, now))
         self.refresh()
@@ -141,7 +141,7 @@ class KeyRing:
         self.refresh()
 
     def _write(self, key: KeyFile) -> None:
-        write_private(self.folder / f"{key.kid}.json", msgspec.json.encode(key))
+        write_private(self.folder / f"{key.kid}.json", msgspec.json.encode(key), durable=True)
 
     def _read(self) -> tuple[KeyFile, ...]:
         found: list[KeyFile] = []

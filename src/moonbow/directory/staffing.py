@@ -15,6 +15,7 @@ from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import home, new_id, parse_id
 from moonbow.federation.shared import SharedPlane
 from moonbow.vault.erasing import Erasing, rfc3339
+from moonbow.vault.erasing import Erasure as Begun
 from moonbow.vault.ports import Keys
 from moonbow.wire.rest import ChangePerson, Erased, Erasure, NewPerson
 from moonbow.wire.values import Person
@@ -229,18 +230,26 @@ class Staffing:
         return as_person(await self._person(row.id))
 
     async def _erase(self, ask: rpc.EraseAsk) -> Erased:
-        row = await self._person(ask.person)
-        _require(decide_erase(Actor(ask.actor, ask.company, ask.actor_role), _as_actor(row)))
-        held = {"profile": 1, "credential": 1, "sessions": await self._store.sessions(row.id)}
-        await self._erasing.begin(row.id, row.company, {"directory": held})
-        done = await self._erasing.finish(row.id)
-        return Erased(person=row.id, rooms=done.counts.get("timeline", {}).get("rooms", 0), receipt=done.receipt)
+        row = await self._store.person(ask.person)
+        if row is None:  # asked again: the profile goes early, the rest may be under way or have been cut short
+            await self._begun(ask)
+        else:
+            _require(decide_erase(Actor(ask.actor, ask.company, ask.actor_role), _as_actor(row)))
+            held = {"profile": 1, "credential": 1, "sessions": await self._store.sessions(row.id)}
+            await self._erasing.begin(row.id, row.company, {"directory": held})
+        done = await self._erasing.finish(ask.person)
+        return Erased(person=ask.person, rooms=done.counts.get("timeline", {}).get("rooms", 0), receipt=done.receipt)
 
-    async def _erasure(self, ask: rpc.EraseAsk) -> Erasure:
+    async def _begun(self, ask: rpc.EraseAsk) -> Begun:
+        """The erasure that was begun, if whoever asks may see it."""
         found = await self._erasing.find(ask.person)
         if found is None:
-            raise Refused("person_unknown", "nobody with this id was erased", status=404)
+            raise Refused("person_unknown", "there is nobody with this id, and nobody with it was erased", status=404)
         _require(decide_see_erasure(Actor(ask.actor, ask.company, ask.actor_role), found.company))
+        return found
+
+    async def _erasure(self, ask: rpc.EraseAsk) -> Erasure:
+        found = await self._begun(ask)
         state: Literal["done", "under_way"] = "done" if found.receipt else "under_way"
         return Erasure(person=found.person, state=state, asked_at=rfc3339(found.asked_at), receipt=found.receipt)
 

@@ -44,7 +44,7 @@ from moonbow.world import Ports, SiteRef, World, load_world, site_address
 
 from .app import Outer, make_api
 from .doors import Doors
-from .erasure import TimelineErasure
+from .erasure import TimelineErasure, take_up, tend
 from .flow import Flow
 from .homes import Homes
 from .operator import Directors
@@ -91,13 +91,14 @@ class Gateway:
         )
         self.flow.federation = self.federation
         self.store.on_commit(self.flow.committed)
+        catalogue = open_files(self.world, self.state, home, site)
         self.files = Files(
-            self.world, self.store, open_files(self.world, self.state, home, ref.site.name),
+            self.world, self.store, catalogue,
             open_objects(self.world, self.state, region), self.bus, tuple(visible_regions(self.world, region)),
             self._leads, sealer=self.keys.sealer, scanner=open_scanner(self.world),
         )  # fmt: skip
         self.directory.show_avatars(self.files.avatars.tags)
-        self.erasing.ask("files", self.files)
+        self.erasing.ask("files", self.files, catalogue.scrub)
         self.hub = Hub(
             self.flow, self.store, self.files, self.directory.check, self.presence, region, ref.site.name, ref.site.city
         )
@@ -113,6 +114,7 @@ class Gateway:
             asyncio.create_task(self.federation.run(), name="federation"),
             asyncio.create_task(self.files.run(), name="files"),
             asyncio.create_task(self._watch_doors(), name="doors"),
+            asyncio.create_task(tend(self.erasing, self._leads), name="erasures"),
         ]
         if homes is not None:
             self._tasks.append(asyncio.create_task(homes.run(), name="homes"))
@@ -233,10 +235,11 @@ class Gateway:
         return not alive or alive[0] == self.incarnation
 
     async def _erase_again(self) -> None:
-        """Before anybody is served: finish what was begun, and erase whom a restored backup has brought back."""
+        """Before anybody is served: erase whom a restored backup has brought back, and finish what can be finished."""
         erased = await self.directory.erased()
         back = [person for person in erased if not await self.store.read(_is_gone, person)]
         await self.erasing.again(erased, back)
+        await take_up(self.erasing)
 
     async def _watch_doors(self) -> None:
         """When the director keeps clients away from a site, ask those who came by its doors to come in elsewhere."""

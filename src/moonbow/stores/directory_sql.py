@@ -118,9 +118,7 @@ class DirectorySql:
         return int(row.number) if row else 0
 
     async def erase_person(self, ident: str, now: float) -> list[Revocation]:
-        found = await self._sql.write(lambda db: rows.erase_person(db, ident, now))
-        await self._sql.scrub()
-        return found
+        return await self._sql.write(lambda db: rows.erase_person(db, ident, now))
 
     async def erased(self) -> list[str]:
         return [row.person for row in await self._all(_erased, {})]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Column, Connection, Double, MetaData, String, Table, Text, and_, insert, select, update
@@ -12,6 +12,7 @@ from moonbow.vault.erasing import Erasure
 from .sql import Sql
 from .tables import KEPT
 
+PEOPLE_MAX = 500  # of one question
 ERASURES = MetaData()
 ERASURE = Table(
     "erasure",
@@ -45,12 +46,25 @@ class ErasuresSql:
     async def find(self, person: str) -> Erasure | None:
         return await self._sql.read(lambda db: _find(db, person))
 
+    async def without(self, people: Sequence[str]) -> list[str]:
+        known: set[str] = set()
+        for start in range(0, len(people), PEOPLE_MAX):
+            known |= await self._noted(people[start : start + PEOPLE_MAX])
+        return [person for person in people if person not in known]
+
+    async def scrub(self) -> None:
+        await self._sql.scrub()
+
     async def unfinished(self) -> list[str]:
         asked = select(ERASURE.c.person).where(ERASURE.c.receipt.is_(None)).order_by(ERASURE.c.asked_at)
         return list(await self._sql.read(lambda db: db.scalars(asked).all()))
 
     async def close(self) -> None:
         await self._sql.close()
+
+    async def _noted(self, people: Sequence[str]) -> set[str]:
+        asked = select(ERASURE.c.person).where(ERASURE.c.person.in_(people))
+        return set(await self._sql.read(lambda db: db.scalars(asked).all()))
 
 
 def _find(db: Connection, person: str) -> Erasure | None:

@@ -8,7 +8,6 @@ from sqlalchemy import MetaData
 
 from moonbow.base.errors import ConfigError
 from moonbow.directory.ports import Store as DirectoryStore
-from moonbow.files.ports import Catalogue
 from moonbow.timeline.ports import Store as TimelineStore
 from moonbow.vault.adapters.keyfile import RegionKeyFile
 from moonbow.vault.adapters.signfile import SigningKeyFile
@@ -47,7 +46,7 @@ def open_directory(world: World, state: Path, home: HomeRegion, site: str | None
     return DirectorySql(open_sql(world, state, home, "directory", *DIRECTORY_TABLES, site=site))
 
 
-def open_files(world: World, state: Path, home: HomeRegion, site: str | None = None) -> Catalogue:
+def open_files(world: World, state: Path, home: HomeRegion, site: str | None = None) -> SqlFiles:
     """The region's record of files."""
     return SqlFiles(open_sql(world, state, home, "files", FILES_TABLES, site=site))
 

@@ -101,7 +101,10 @@ class Sql:
         return self._engine.read(work)
 
     async def scrub(self) -> None:
-        """See to it that what was erased is not left in this engine's log either, where that is in our hands."""
+        """See to it that what was erased is not left in this engine's log either, where that is in our hands.
+
+        `Unavailable` while somebody still reads an older state.
+        """
         await self._hand_over(self._engine.scrub)
 
     async def close(self) -> None:

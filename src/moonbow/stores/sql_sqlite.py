@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from .migrations import Step, prepare
 
 T = TypeVar("T")
 BUSY_S = 2.0
+AGAIN_S = 0.02  # between two tries to empty the log
 
 
 class SqliteEngine:
@@ -56,19 +58,29 @@ class SqliteEngine:
             return work(self._writer)
 
     def scrub(self) -> None:
-        """Write the log back and empty it."""
+        """Write the log back and empty it; `Unavailable` if somebody reads an older state for longer than `BUSY_S`."""
         with self._writing:  # which waits for the others, and so not with the connection that readers use
             _translated(self._empty_log)
 
     def _empty_log(self) -> None:
+        ends_s = time.monotonic() + BUSY_S
         with self._engine.connect() as db:
-            db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+            while _is_log_busy(db):  # at once if another process writes its log back; else after `BUSY_S`
+                if time.monotonic() >= ends_s:
+                    raise Unavailable("store_unavailable", "the log of the region's database cannot be emptied now")
+                time.sleep(AGAIN_S)
 
     def close(self) -> None:
         with self._reading, self._writing:
             self._reader.close()
             self._writer.close()
             self._engine.dispose()
+
+
+def _is_log_busy(db: Connection) -> bool:
+    """Whether the log could not be emptied: SQLite answers so, and raises nothing."""
+    [(busy, _, _)] = db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+    return bool(busy)
 
 
 def _engine(path: Path) -> Engine:

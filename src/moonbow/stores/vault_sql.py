@@ -115,6 +115,10 @@ class VaultSql:
     def add_person(self, key: PersonKey) -> None:
         self._sql.run(lambda db: _add_person(db, key))
 
+    def standing(self, people: Sequence[str]) -> list[str]:
+        asked = select(PERSON.c.person).where(PERSON.c.person.in_(people), PERSON.c.secret.is_not(None))
+        return list(self._sql.look(lambda db: db.scalars(asked).all()))
+
     def destroy(self, person: str) -> str | None:
         return self._sql.run(lambda db: _destroy(db, person))
 

@@ -34,5 +34,11 @@ class NoKeys:
     async def destroy(self, person: str) -> str | None:
         return None
 
+    async def destroy_all(self, people: Sequence[str]) -> int:
+        return 0
+
+    async def scrub(self) -> None:
+        return None
+
     async def close(self) -> None:
         return None

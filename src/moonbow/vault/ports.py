@@ -58,6 +58,14 @@ class Keys(Protocol):
         """
         ...
 
+    async def destroy_all(self, people: Sequence[str]) -> int:
+        """Destroy the keys of those of however many `people` who still have one; how many had.  `scrub` afterwards."""
+        ...
+
+    async def scrub(self) -> None:
+        """See to it that destroyed keys are not left in the engine's log either, where that is in our hands."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -103,6 +111,10 @@ class KeyRows(Protocol):
 
     def without(self, people: Sequence[str]) -> list[str]:
         """Those of `people`, at most 500, who never had a key."""
+        ...
+
+    def standing(self, people: Sequence[str]) -> list[str]:
+        """Those of `people`, at most 500, whose key is not destroyed."""
         ...
 
     def add_company(self, key: CompanyKey) -> CompanyKey:

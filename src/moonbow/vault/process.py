@@ -23,6 +23,8 @@ from .ring import Ring
 
 RETIRED_KEEP_S = 30 * 86_400.0  # a retired region key stays for as long as backups of keys may be restored
 
+PEOPLE_MAX = 500  # of one question
+
 
 class CompanyStatus(msgspec.Struct, frozen=True):
     """A company's key as operators see it."""
@@ -76,6 +78,17 @@ class Vault:
         await self._rows.scrub()
         return key
 
+    async def destroy_all(self, people: Sequence[str]) -> int:
+        """Destroy the keys of those of `people` who still have one, and leave the logs to `scrub`; how many had."""
+        standing = await asyncio.to_thread(self._standing, people)
+        for person in standing:
+            await asyncio.to_thread(self._rows.destroy, person)
+        return len(standing)
+
+    async def scrub(self) -> None:
+        """See to it that destroyed keys are not left in the engine's log."""
+        await self._rows.scrub()
+
     async def revoke(self, company: str) -> None:
         """Make a company's texts unreadable.  `Refused` (404) `company_unknown`."""
         await self._set_revoked(company, True)
@@ -102,6 +115,10 @@ class Vault:
     async def close(self) -> None:
         """Close the table."""
         await self._rows.close()
+
+    def _standing(self, people: Sequence[str]) -> list[str]:
+        starts = range(0, len(people), PEOPLE_MAX)
+        return [person for start in starts for person in self._rows.standing(people[start : start + PEOPLE_MAX])]
 
     def _new_company(self, company: str) -> CompanyKey:
         key = new_id("key", self.region)

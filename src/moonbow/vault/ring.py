@@ -100,8 +100,8 @@ class Ring:
         if found is None or verdict != "usable":
             known = _Known(verdict, now + KEYS_S)
         else:
-            key = self._open_person(*found, now)
-            known = _Known(verdict, now + KEYS_S, AESGCM(key), model.marking_key(key))
+            until, key = self._open_person(*found, now)
+            known = _Known(verdict, until, AESGCM(key), model.marking_key(key))
         with self._lock:
             if before == self._changes and verdict != "unknown":  # who has no key may get one at any moment
                 self._people.pop(person, None)
@@ -110,22 +110,25 @@ class Ring:
                     del self._people[next(iter(self._people))]
         return known
 
-    def _open_person(self, person: PersonKey, company: CompanyKey, now: float) -> bytes:
+    def _open_person(self, person: PersonKey, company: CompanyKey, now: float) -> tuple[float, bytes]:
+        """A person's key, and until when it may be remembered: no longer than the company's that opened it."""
         assert person.wrapped is not None, "a destroyed key is not usable"
         owner = model.owner_of_person(person.person, person.company, person.key)
-        return model.unwrap(self._open_company(company, now), owner, person.wrapped)
+        until, outer = self._open_company(company, now)
+        return until, model.unwrap(outer, owner, person.wrapped)
 
-    def _open_company(self, company: CompanyKey, now: float) -> bytes:
-        """The company's key.  Remembered by its wrapped form, because a KMS is slow to ask."""
+    def _open_company(self, company: CompanyKey, now: float) -> tuple[float, bytes]:
+        """The company's key and until when it is remembered; by its wrapped form, because a KMS is slow to ask."""
         until, key = self._companies.get(company.wrapped, (0.0, b""))
         if until <= now:
             owner = model.owner_of_company(company.company, company.key)
             key = self._region_key.unwrap(company.region_key, owner, company.wrapped)
+            until = now + KEYS_S
             with self._lock:
-                self._companies[company.wrapped] = (now + KEYS_S, key)
+                self._companies[company.wrapped] = (until, key)
                 if len(self._companies) > COMPANIES_MAX:
                     del self._companies[next(iter(self._companies))]
-        return key
+        return until, key
 
 
 def _no_key() -> Unavailable:

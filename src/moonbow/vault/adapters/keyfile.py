@@ -103,7 +103,7 @@ class RegionKeyFile:
         return self._store(_File(ident, {**keys, ident: key}))
 
     def _store(self, file: _File) -> _File:
-        write_private(self._path, msgspec.json.format(msgspec.json.encode(file), indent=2))
+        write_private(self._path, msgspec.json.format(msgspec.json.encode(file), indent=2), durable=True)
         return file
 
     def _read(self) -> _File:

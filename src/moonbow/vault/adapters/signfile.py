@@ -37,7 +37,7 @@ class SigningKeyFile:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if not path.exists():
-                write_private(path, msgspec.json.encode(_fresh(region)))
+                write_private(path, msgspec.json.encode(_fresh(region)), durable=True)
         finally:
             os.close(descriptor)
         try:
