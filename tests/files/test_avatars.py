@@ -1,0 +1,54 @@
+"""People's pictures: how many are made at once, and of what."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from moonbow.base.errors import Refused, Unavailable
+from moonbow.files import avatars
+
+from .room import Place, person, play
+
+ADA = person(1)
+
+
+def png(color: str = "red") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20), color).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_only_some_pictures_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(avatars, "MADE_AT_ONCE", 1)
+    monkeypatch.setattr(avatars, "MADE_WAITING_MAX", 1)
+
+    async def scenario(places: dict[str, Place]) -> None:
+        emea = places["emea"]
+        file = await emea.upload(ADA, png())
+        asked = [emea.files.avatars.set(ADA, file.id) for _ in range(6)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert sum(isinstance(one, str) for one in found) == 2
+        assert [one.code for one in found if isinstance(one, Unavailable)] == ["busy"] * 4
+        tag = await emea.files.avatars.set(ADA, file.id)
+        assert (await emea.files.avatars.picture(ADA)).tag == tag
+        assert len([path for path in emea.resting() if "avatars" in path.parts]) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_no_picture_or_not_whole_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(places: dict[str, Place]) -> None:
+        emea = places["emea"]
+        text = await emea.upload(ADA, b"words")
+        part = await emea.files.uploads.create(ADA, "a.png", 100, None)
+        monkeypatch.setattr(avatars.pictures.sys, "executable", "/nowhere")
+        for file in (text, part):
+            with pytest.raises(Refused, match="not_a_picture"):
+                await emea.files.avatars.set(ADA, file.id)
+
+    play(tmp_path, scenario)
