@@ -95,7 +95,7 @@ class Files:
             found = {file.id: file for file in await self.catalogue.files(idents, fresh=True)}
         ready = [_ready(found.get(ident), owner, no) for no, ident in enumerate(idents)]
         await self.catalogue.share([file.id for file in ready], Share(room, client_id))
-        return [policy.body_facts(self.reading.describe(file)) for file in ready]
+        return [policy.body_facts(await self.reading.describe(file)) for file in ready]
 
     # -- what other rooms and regions ask --------------------------------------------------------------------------
 

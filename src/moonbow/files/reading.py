@@ -174,7 +174,7 @@ class Reading:
         file = await self._ready(ident)
         if file is None or (file.owner != reader and not (await self._sights(file, reader))[0]):
             raise unknown()
-        return OwnContent(self.shelf, file, self.describe(file))
+        return OwnContent(self.shelf, file, await self.describe(file))
 
     async def _ready(self, ident: str) -> File | None:
         """A file of this region that can be read at all."""
@@ -194,9 +194,9 @@ class Reading:
                 break
         return found, waiting
 
-    def describe(self, file: File) -> Described:
+    async def describe(self, file: File) -> Described:
         """What readers are told of a file."""
-        name = self.shelf.name_of(file)
+        [name] = await self.shelf.names_of([file])
         return Described(file.id, name, file.type, file.size, file.width, file.height, file.thumbnail)
 
     async def _ask_open(self, reader: str, ident: str) -> Opened:
@@ -220,7 +220,7 @@ class Reading:
         if file is None:
             return pack(Opened(None, []))
         found, waiting = await self._sights(file, ask.reader)
-        return pack(Opened(self.describe(file) if found else None, found[:SIGHTS_MAX], waiting))
+        return pack(Opened(await self.describe(file) if found else None, found[:SIGHTS_MAX], waiting))
 
     async def serve_read(self, caller: str, payload: bytes) -> bytes:
         """A piece of a file, for a region whose reader may see the entry that it names."""
@@ -230,7 +230,7 @@ class Reading:
         if file is None or ask.sight.entry not in {one.entry for one in (await self._sights(file, ask.reader))[0]}:
             raise unknown()
         if ask.small:
-            return await OwnContent(self.shelf, file, self.describe(file)).small() if file.thumbnail else b""
+            return await OwnContent(self.shelf, file, await self.describe(file)).small() if file.thumbnail else b""
         if not (0 <= ask.start < file.size and 0 < ask.size <= min(CHUNK_BYTES, file.size - ask.start)):
             raise Refused("malformed", "no such piece of the file")
         chunk = b"".join([some async for some in self.shelf.read(file, Span(ask.start, ask.size))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from moonbow.base.errors import Broken, Refused
 from moonbow.vault.ports import Sealer
@@ -83,8 +83,11 @@ class Shelf:
         """A file's name as it rests."""
         return self.sealer.seal(owner, f"{ident}/name", name.encode())
 
-    def name_of(self, file: File) -> str:
-        """A file's name; `Refused` (404) once nobody can read it any more."""
+    async def names_of(self, files: Sequence[File]) -> list[str]:
+        """Their names; `Refused` (404) once nobody can read one any more.  Not in the loop: keys may be far."""
+        return await asyncio.to_thread(lambda: [self._name_of(file) for file in files]) if files else []
+
+    def _name_of(self, file: File) -> str:
         name = self.sealer.open(file.owner, f"{file.id}/name", file.name)
         if name is None:
             raise unknown()

@@ -6,7 +6,7 @@ itself is opened in a sandbox.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -41,7 +41,7 @@ _PICTURE = {**_SAFE, "Cache-Control": "private, max-age=300"}
 @post("/v1/files", status_code=201, tags=["files"])
 async def make_file(data: JSONBody[wire.NewFile], claims: Asker, house: TheHouse) -> FileInfo:
     """Announce a file.  Its content follows in parts; it rests in my region."""
-    return info(house, await house.files.uploads.create(claims.sub, data.name, data.size, data.expires_in_s))
+    return await info(house, await house.files.uploads.create(claims.sub, data.name, data.size, data.expires_in_s))
 
 
 @put("/v1/files/{file:str}/content", request_max_body_size=limits.FILE_PART_BYTES, status_code=200, tags=["files"])
@@ -54,13 +54,14 @@ async def put_part(
 ) -> FileInfo:
     """Send the next part, at most `part_bytes` of it.  One that is there already is answered as if it were new."""
     own_id(house, file)
-    return info(house, await house.files.uploads.add_part(claims.sub, file, content_range, await request.body()))
+    part = await request.body()
+    return await info(house, await house.files.uploads.add_part(claims.sub, file, content_range, part))
 
 
 @get("/v1/files/{file:str}", tags=["files"])
 async def one_file(file: IdPath, claims: Asker, house: TheHouse) -> FileInfo:
     """One of my files, and how far it has arrived."""
-    return info(house, await house.files.uploads.own(claims.sub, own_id(house, file)))
+    return await info(house, await house.files.uploads.own(claims.sub, own_id(house, file)))
 
 
 @get("/v1/files", tags=["files"])
@@ -76,7 +77,7 @@ async def my_files(
     found = await house.files.catalogue.page(claims.sub, before, limit + 1)
     usage = await house.files.catalogue.usage(claims.sub)
     return Files(
-        files=[info(house, one) for one in found[:limit]],
+        files=await infos(house, found[:limit]),
         used_bytes=usage.used_bytes,
         quota_bytes=limits.FILE_QUOTA_BYTES,
         next=found[limit - 1].id if len(found) > limit else None,
@@ -140,11 +141,22 @@ def own_id(house: House, ident: str, place: str = "$path.file") -> str:
     return ident
 
 
-def info(house: House, file: File) -> FileInfo:
+async def info(house: House, file: File) -> FileInfo:
     """A file as its owner sees it."""
+    [found] = await infos(house, [file])
+    return found
+
+
+async def infos(house: House, files: Sequence[File]) -> list[FileInfo]:
+    """Files as their owner sees them."""
+    names = await house.files.shelf.names_of(files)
+    return [_info(file, name) for file, name in zip(files, names, strict=True)]
+
+
+def _info(file: File, name: str) -> FileInfo:
     ends = file.made_at + limits.UPLOAD_S if file.state == "uploading" else file.expires_at
     return FileInfo(
-        id=file.id, name=house.files.shelf.name_of(file), type=file.type, size=file.size, received=file.received,
+        id=file.id, name=name, type=file.type, size=file.size, received=file.received,
         state=file.state, part_bytes=limits.FILE_PART_BYTES, made_at=rfc3339(int(file.made_at * 1000)),
         region=home(file.id), expires_at=None if ends is None else rfc3339(int(ends * 1000)), width=file.width,
         height=file.height, thumbnail=file.thumbnail, reason=file.reason,
