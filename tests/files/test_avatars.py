@@ -6,15 +6,17 @@ import asyncio
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.files import avatars
+from moonbow.files.avatars import NONE, AvatarAsk, Picture
 
 from .room import Place, person, play
 
-ADA = person(1)
+ADA, YUI = person(1), person(4, "apac")
 
 
 def png(color: str = "red") -> bytes:
@@ -50,5 +52,42 @@ def test_what_is_no_picture_or_not_whole_is_not_decoded(tmp_path: Path, monkeypa
         for file in (text, part):
             with pytest.raises(Refused, match="not_a_picture"):
                 await emea.files.avatars.set(ADA, file.id)
+
+    play(tmp_path, scenario)
+
+
+def test_another_region_sees_the_pictures_of_its_peoples_colleagues(tmp_path: Path) -> None:
+    async def scenario(places: dict[str, Place]) -> None:
+        emea, apac = places["emea"], places["apac"]
+        tag = await emea.files.avatars.set(ADA, (await emea.upload(ADA, png())).id)
+        ask = msgspec.msgpack.encode(AvatarAsk(ADA))
+
+        async def asked(region: str) -> Picture:
+            return msgspec.msgpack.decode(await emea.files.serve(region, avatars.AVATAR_OP, ask), type=Picture)
+
+        assert await asked("apac") == NONE
+
+        async def colleagues(region: str, whom: str) -> bool:
+            return (region, whom) == ("apac", ADA)
+
+        emea.files.avatars.show_to(colleagues)
+        assert (await asked("apac")).tag == tag == (await apac.files.avatars.picture(ADA)).tag
+        assert await asked("na") == NONE
+
+    play(tmp_path, scenario, "emea", "apac")
+
+
+@pytest.mark.parametrize("tag", ["é" * 16, '"x', "0" * 15, "0" * 17, "ABCDEF0123456789"])
+def test_a_tag_that_is_none_is_no_picture(tmp_path: Path, tag: str) -> None:
+    async def scenario(places: dict[str, Place]) -> None:
+        emea = places["emea"]
+
+        class Lies:
+            async def request(self, _region: str, _op: str, _payload: bytes, _timeout_s: float = 1.0) -> bytes:
+                return msgspec.msgpack.encode(Picture(tag, b"x"))
+
+        emea.files.avatars.bus = Lies()  # type: ignore[assignment]
+        with pytest.raises(Refused, match="avatar_unknown"):
+            await emea.files.avatars.picture(YUI)
 
     play(tmp_path, scenario)

@@ -6,9 +6,10 @@ A picture is known by its tag, which changes with it, so whoever has it need not
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -29,6 +30,13 @@ AVATAR_OP = "files.avatar"
 ASK_S = 2.0
 TYPE = "image/webp"
 MADE_AT_ONCE, MADE_WAITING_MAX = 2, 16  # pictures that are decoded, each in a process, and that wait for it
+MaySee = Callable[[str, str], Awaitable[bool]]
+_TAG = re.compile(r"[0-9a-f]{16}")
+
+
+async def nobody(_region: str, _person: str) -> bool:
+    """No region may see anybody's picture."""
+    return False
 
 
 class AvatarAsk(msgspec.Struct, frozen=True, array_like=True):
@@ -56,7 +64,12 @@ class Avatars:
         self.uploads, self.bus, self.clock = uploads, bus, clock
         self.shelf: Shelf = uploads.shelf
         self.region, self.regions = uploads.region, frozenset(regions)
+        self._may_see: MaySee = nobody
         self._turns, self._making = asyncio.Semaphore(MADE_AT_ONCE), 0
+
+    def show_to(self, may_see: MaySee) -> None:
+        """Ask `may_see` whether a region may be told of a person of ours."""
+        self._may_see = may_see
 
     async def set(self, person: str, ident: str | None) -> str | None:
         """Make an own picture file one's picture, or have none; gives the new tag.
@@ -117,19 +130,19 @@ class Avatars:
             found = msgspec.msgpack.decode(answer, type=Picture)
         except (Unavailable, *UNREADABLE) as error:
             raise held(there) from error
-        if len(found.content) > limits.AVATAR_BYTES_MAX or not found.tag.isalnum():
+        if len(found.content) > limits.AVATAR_BYTES_MAX or not _TAG.fullmatch(found.tag):
             return NONE
         return found
 
     async def serve(self, caller: str, payload: bytes) -> bytes:
-        """A picture, for another region."""
+        """A picture, for another region with people of the same company; for others there is none."""
         try:
             ask = msgspec.msgpack.decode(payload, type=AvatarAsk)
         except UNREADABLE as error:
             raise Refused("malformed", str(error)) from error
         if region_of(ask.person, "usr") != self.region:
             raise Refused("forbidden", "a person's picture is asked for at their home", status=403)
-        return pack(await self._own(ask.person))
+        return pack(await self._own(ask.person) if await self._may_see(caller, ask.person) else NONE)
 
     async def erase(self, person: str) -> None:
         """Remove whatever pictures a person had."""

@@ -162,7 +162,7 @@ class Reading:
             raise unknown()
         for _ in range(TRIES_MAX):
             opened = await self._ask_open(reader, ident)
-            mine = await self.timeline.read(policy.seen, reader, opened.sights)
+            mine = await self.timeline.read(policy.seen, reader, opened.sights[:SIGHTS_MAX])
             if opened.file is not None and mine:
                 return FarContent(self.bus, opened.file, reader, mine[0])
             if not opened.waiting and not opened.sights:
