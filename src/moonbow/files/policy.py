@@ -122,6 +122,11 @@ def pieces(parts: Sequence[Part], span: Span) -> list[tuple[Part, int, int]]:
     ]
 
 
+def is_over(file: File, now: float) -> bool:
+    """Whether a file's own time is over, swept or not."""
+    return file.expires_at is not None and file.expires_at <= now
+
+
 def is_inline(kind: str) -> bool:
     """Whether a browser may show this instead of saving it: nothing that can run as ours."""
     return kind in INLINE

@@ -9,7 +9,8 @@ decided upon, anew, so a redaction ends a download that is under way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
@@ -147,8 +148,10 @@ class FarContent:
 class Reading:
     """One gateway's share of giving files out, to its own people and to other regions."""
 
-    def __init__(self, shelf: Shelf, timeline: Store, bus: Bus, regions: Sequence[str]) -> None:
-        self.shelf, self.timeline, self.bus = shelf, timeline, bus
+    def __init__(
+        self, shelf: Shelf, timeline: Store, bus: Bus, regions: Sequence[str], clock: Callable[[], float] = time.time
+    ) -> None:
+        self.shelf, self.timeline, self.bus, self.clock = shelf, timeline, bus, clock
         self.region, self.regions = timeline.region, frozenset(regions)
 
     async def open(self, reader: str, ident: str) -> Content:
@@ -181,7 +184,9 @@ class Reading:
         file = await self.shelf.catalogue.file(ident)
         if file is None or file.state != "ready":
             file = await self.shelf.catalogue.file(ident, fresh=True)
-        return file if file is not None and file.state == "ready" else None
+        if file is None or file.state != "ready" or policy.is_over(file, self.clock()):
+            return None
+        return file
 
     async def _sights(self, file: File, reader: str) -> tuple[list[Sight], bool]:
         """The entries by which a person may read a file, and whether there may be another one in a moment."""
