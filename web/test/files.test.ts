@@ -41,6 +41,8 @@ describe("files before they are uploaded", () => {
 
   it("have names that the server takes, with their ends kept", () => {
     expect(fitName("a/b\\c\u0007d.txt")).toBe("a b c d.txt");
+    expect(fitName("cod\u202egpj.exe\u2028x\ud800y\ufeff")).toBe("cod gpj.exe x y");
+    expect(fitName("👩\u200d💻.png")).toBe("👩\u200d💻.png");
     expect(fitName("  ")).toBe("file");
     const long = fitName(`${"🌙".repeat(300)}.jpeg`);
     expect(Array.from(long)).toHaveLength(FILE_NAME_CHARS_MAX);

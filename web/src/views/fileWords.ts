@@ -40,7 +40,7 @@ export function extension(name: string): string {
 
 /** A name that the server takes, with its end still on it. */
 export function fitName(name: string): string {
-  const chars = Array.from(name.replaceAll(/[\p{Cc}/\\]/gu, " ").trim());
+  const chars = Array.from(name.replaceAll(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}/\\]|(?![\u200c\u200d])\p{Cf}/gu, " ").trim());
   if (chars.length === 0) return "file";
   if (chars.length <= FILE_NAME_CHARS_MAX) return chars.join("");
   const end = extension(name) === "" ? "" : name.slice(name.lastIndexOf("."));
