@@ -94,7 +94,7 @@ def test_a_range_of_nothing_is_refused(header: str) -> None:
 def test_pieces_of_parts_are_the_span(cuts: list[int], start: int, length: int) -> None:
     content = bytes(range(100))
     edges = [0, *sorted(cuts), 100]
-    parts = [Part(a, b - a) for a, b in pairwise(edges)]
+    parts = [Part(a, b - a, "x") for a, b in pairwise(edges)]
     span = Span(start, min(length, 100 - start))
     found = [content[part.start : part.start + part.size][first:end] for part, first, end in policy.pieces(parts, span)]
     assert b"".join(found) == content[span.start : span.start + span.size]

@@ -40,10 +40,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(NamedTuple):
-    """Bytes `start` to `start + size - 1` of a file, in one object."""
+    """Bytes `start` to `start + size - 1` of a file, in one object; `attempt` tells it from other tries."""
 
     start: int
     size: int
+    attempt: str
 
 
 class Share(NamedTuple):

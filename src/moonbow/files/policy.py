@@ -82,13 +82,13 @@ def decide_part(file: File, said: ContentRange) -> Next:
 
 
 def object_key(file: str, part: Part) -> str:
-    """Where a part rests.  Attempts at different ranges never meet, so a late one harms nothing."""
-    return f"{file}/{part.start:012d}-{part.size:07d}"
+    """Where a part rests.  No two attempts meet: what was looked at stays what it was, and a late one harms nothing."""
+    return f"{file}/{part.start:012d}-{part.size:07d}-{part.attempt}"
 
 
 def part_place(file: str, part: Part) -> str:
     """What a part is sealed for."""
-    return f"{file}/{part.start}"
+    return f"{file}/{part.start}/{part.attempt}"
 
 
 def parse_range(header: str | None, size: int) -> Span | None:

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 
-from moonbow.base.errors import Broken, Refused
+from moonbow.base.errors import Broken, Refused, Unavailable
 from moonbow.vault.ports import Sealer
 
 from .model import File, Part, Span
@@ -45,6 +46,11 @@ class Shelf:
     async def put_part(self, file: File, part: Part, content: bytes) -> None:
         """Store a part of a file."""
         await self.put(file.owner, object_key(file.id, part), part_place(file.id, part), content)
+
+    async def drop_part(self, file: File, part: Part) -> None:
+        """Remove what no record names.  If that fails, it goes with its file."""
+        with suppress(Unavailable):
+            await self.objects.delete([object_key(file.id, part)])
 
     async def get_part(self, file: File, part: Part) -> bytes:
         """A part of a file, exactly as it was sent."""
