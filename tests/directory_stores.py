@@ -7,6 +7,7 @@ from typing import Protocol
 
 from galera_cluster import Cluster
 from moonbow.stores.directory_sql import DIRECTORY_TABLES, DirectorySql
+from moonbow.stores.files_sql import FILES_TABLES
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.sql import Sql
 from moonbow.world import SqlWay
@@ -43,8 +44,11 @@ class OnGalera:
 
 
 def emptied(cluster: Cluster, *sites: str) -> SqlWay:
-    """The way to the nodes of `sites`, whose directory has no rows any more."""
-    names = {"made_for", *(table.name for metadata in DIRECTORY_TABLES for table in metadata.tables.values())}
+    """The way to the nodes of `sites`, whose directory and files have no rows any more."""
+    names = {
+        "made_for",
+        *(table.name for metadata in (*DIRECTORY_TABLES, FILES_TABLES) for table in metadata.tables.values()),
+    }
     with cluster.connect(sites[0], autocommit=False) as db, db.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")

@@ -102,7 +102,7 @@ def test_a_quota_holds_whoever_asks_at_once(opened: Open) -> None:
         done = await asyncio.gather(*tries, return_exceptions=True)
         assert [fault is None for fault in done].count(True) == fit == 10
         assert {str(fault).split(":")[0] for fault in done if fault is not None} == {"quota_exceeded"}
-        assert await one.usage(ADA) == Usage(fit * most, fit)
+        assert await one.usage(ADA) == Usage(fit * most, fit, fit)
         await other.create(file(BEN, most))
         for _ in range(limits.UPLOADS_MAX - 1):
             await other.create(file(BEN, 1))
@@ -186,7 +186,7 @@ def test_pages_shares_and_pictures(opened: Open) -> None:
         assert await one.avatar(ADA) == second
         assert await one.avatars([ADA, BEN]) == {ADA: "b"}
         assert await one.erase(ADA, 7.0) == {"files": 5, "shares": SHARES_MAX + 1, "avatars": 1}
-        assert (await other.avatar(ADA), await other.usage(ADA)) == (None, Usage(0, 0))
+        assert (await other.avatar(ADA), await other.usage(ADA)) == (None, Usage(0, 0, 0))
         assert len(await other.due(7.0, 10)) == 5
 
     play(opened, scenario)

@@ -121,14 +121,15 @@ def test_a_part_says_where_it_goes() -> None:
 @pytest.mark.parametrize(
     ("size", "usage", "said"),
     [
-        (limits.FILE_BYTES_MAX + 1, Usage(0, 0), "file_too_large"),
-        (2, Usage(limits.FILE_QUOTA_BYTES - 1, 0), "quota_exceeded"),
-        (1, Usage(0, limits.UPLOADS_MAX), "uploads_too_many"),
+        (limits.FILE_BYTES_MAX + 1, Usage(0, 0, 0), "file_too_large"),
+        (2, Usage(limits.FILE_QUOTA_BYTES - 1, 0, 1), "quota_exceeded"),
+        (1, Usage(0, limits.UPLOADS_MAX, limits.UPLOADS_MAX), "uploads_too_many"),
+        (1, Usage(0, 0, limits.FILES_MAX), "files_too_many"),
     ],
 )
 def test_what_does_not_fit(size: int, usage: Usage, said: str) -> None:
     assert code(policy.check_room_for, size, usage) == said
-    policy.check_room_for(1, Usage(limits.FILE_QUOTA_BYTES - 1, limits.UPLOADS_MAX - 1))
+    policy.check_room_for(1, Usage(limits.FILE_QUOTA_BYTES - 1, limits.UPLOADS_MAX - 1, limits.FILES_MAX - 1))
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_what_is_over_leaves_nothing(tmp_path: Path) -> None:
         assert [path.parent.name for path in emea.resting()] == [lasting.id]
         assert await emea.files.catalogue.due(emea.now + 10 * limits.UPLOAD_S, 10) == []
         assert [file.id for file in await emea.files.catalogue.page(ADA, None, 10)] == [lasting.id]
-        assert (await emea.files.catalogue.usage(ADA)) == (7, 0)
+        assert (await emea.files.catalogue.usage(ADA)) == (7, 0, 1)
 
     play(tmp_path, scenario)
 

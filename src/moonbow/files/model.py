@@ -75,10 +75,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(NamedTuple):
-    """How much of a person's quota is taken, and how many uploads are unfinished."""
+    """How much of a person's quota is taken, how many uploads are unfinished, and how many files there are in all."""
 
     used_bytes: int
     uploads: int
+    files: int
 
 
 class Span(NamedTuple):

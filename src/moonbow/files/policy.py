@@ -52,6 +52,8 @@ def check_room_for(size: int, usage: Usage) -> None:
         raise Refused("file_too_large", detail, status=413, place="$.size")
     if usage.uploads >= limits.UPLOADS_MAX:
         raise Refused("uploads_too_many", f"at most {limits.UPLOADS_MAX} unfinished uploads", status=429)
+    if usage.files >= limits.FILES_MAX:
+        raise Refused("files_too_many", f"at most {limits.FILES_MAX} files: delete some", status=409)
     if usage.used_bytes + size > limits.FILE_QUOTA_BYTES:
         left = max(0, limits.FILE_QUOTA_BYTES - usage.used_bytes)
         raise Refused("quota_exceeded", f"{left} bytes are left of your quota", status=413, place="$.size")

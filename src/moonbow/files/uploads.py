@@ -44,7 +44,10 @@ class Uploads:
         self._looks: set[asyncio.Task[File | None]] = set()
 
     async def create(self, owner: str, name: str, size: int, expires_in_s: int | None) -> File:
-        """Announce a file.  `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many."""
+        """Announce a file.
+
+        `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many, files_too_many.
+        """
         policy.check_name(name)
         ident, now = new_id("fil", self.region), self.clock()
         sealed = await asyncio.to_thread(self.shelf.seal_name, owner, ident, name)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    case,
     delete,
     func,
     insert,
@@ -188,10 +189,10 @@ def _hold(db: Connection, person: str) -> None:
 
 
 def _usage(db: Connection, owner: str) -> Usage:
-    mine = (FILE.c.owner == owner, FILE.c.gone.is_(False))
-    taken = db.scalar(select(func.coalesce(func.sum(FILE.c.size), 0)).where(*mine, FILE.c.state.in_(_UNREADY)))
-    uploads = db.scalar(select(func.count()).select_from(FILE).where(*mine, FILE.c.state == "uploading"))
-    return Usage(int(taken or 0), int(uploads or 0))
+    taken = func.sum(case((FILE.c.state.in_(_UNREADY), FILE.c.size), else_=0))
+    uploads = func.sum(case((FILE.c.state == "uploading", 1), else_=0))
+    asked = select(taken, uploads, func.count()).where(FILE.c.owner == owner, FILE.c.gone.is_(False))
+    return Usage(*(int(found or 0) for found in db.execute(asked).one()))
 
 
 def _create(db: Connection, file: File) -> None:

@@ -83,6 +83,7 @@ export function uploadWords(upload: Upload, live: boolean): string {
 const FAULTS: Record<string, string> = {
   file_too_large: `it is larger than ${sizeWords(FILE_BYTES_MAX)}. Send a smaller one`,
   quota_exceeded: "your space is full. Delete files that you need no longer, then try again",
+  files_too_many: "you have too many files. Delete some that you need no longer, then try again",
   uploads_too_many: "too many of your files are unfinished. Wait until some have arrived, then try again",
   name_malformed: "its name cannot be used. Rename it and attach it anew",
   infected: "harmful content was found in it",
