@@ -37,5 +37,6 @@ FILES_PER_ENTRY_MAX = 10
 FILE_QUOTA_BYTES = 5 * 1_073_741_824  # of one person
 FILES_MAX = 10_000  # of one person, in whatever state
 UPLOADS_MAX = 20  # unfinished ones of one person
+DOWNLOADS_PERSON_MAX, DOWNLOADS_MAX = 32, 256  # under way in one gateway, of one person and in all
 UPLOAD_S = 86_400.0  # after which an unfinished upload is forgotten
 AVATAR_BYTES_MAX = 2 * 1_048_576

@@ -25,6 +25,7 @@ from . import policy
 from .adapters.command import Command
 from .adapters.objects import ObjectsDirectory
 from .avatars import AVATAR_OP, Avatars
+from .downloads import Downloads
 from .model import File, Share
 from .ports import Bus, Catalogue, Objects, Scanner
 from .reading import OPEN_OP, READ_OP, Content, Reading
@@ -63,6 +64,7 @@ class Files:
         self.shelf = Shelf(catalogue, objects, sealer or Plain())
         self.uploads = Uploads(timeline.region, self.shelf, scanner, world.files.deny, clock)
         self.reading = Reading(self.shelf, timeline, bus, regions, clock)
+        self.downloads = Downloads()
         self.avatars = Avatars(self.uploads, bus, regions, clock)
         self._served = {
             OPEN_OP: self.reading.serve_open, READ_OP: self.reading.serve_read, AVATAR_OP: self.avatars.serve,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
@@ -85,19 +85,23 @@ class Content(Protocol):
 
 
 class OwnContent:
-    """A file of this region."""
+    """A file of this region; `check` raises once its reader may not read it any more."""
 
-    def __init__(self, shelf: Shelf, file: File, about: Described) -> None:
-        self.shelf, self.file, self.about = shelf, file, about
+    def __init__(self, shelf: Shelf, file: File, about: Described, check: Callable[[], Awaitable[object]]) -> None:
+        self.shelf, self.file, self.about, self.check = shelf, file, about, check
 
     async def read(self, span: Span) -> AsyncGenerator[bytes]:
+        begun = False
         async with aclosing(self.shelf.read(self.file, span)) as pieces:
             async for some in pieces:
+                if begun:
+                    await self.check()
+                begun = True
                 SENT.labels("own").inc(len(some))
                 yield some
 
     async def small(self) -> bytes:
-        return await self.shelf.get(self.file.owner, f"{self.file.id}/{SMALL}", f"{self.file.id}/{SMALL}")
+        return await small(self.shelf, self.file)
 
 
 class FarContent:
@@ -174,10 +178,15 @@ class Reading:
         raise unknown()
 
     async def _open_own(self, reader: str, ident: str) -> Content:
+        file = await self._own(reader, ident)
+        return OwnContent(self.shelf, file, await self.describe(file), lambda: self._own(reader, ident))
+
+    async def _own(self, reader: str, ident: str) -> File:
+        """A file of this region that a person of ours may read now."""
         file = await self._ready(ident)
         if file is None or (file.owner != reader and not (await self._sights(file, reader))[0]):
             raise unknown()
-        return OwnContent(self.shelf, file, await self.describe(file))
+        return file
 
     async def _ready(self, ident: str) -> File | None:
         """A file of this region that can be read at all."""
@@ -235,7 +244,7 @@ class Reading:
         if file is None or ask.sight.entry not in {one.entry for one in (await self._sights(file, ask.reader))[0]}:
             raise unknown()
         if ask.small:
-            return await OwnContent(self.shelf, file, await self.describe(file)).small() if file.thumbnail else b""
+            return await small(self.shelf, file) if file.thumbnail else b""
         if not (0 <= ask.start < file.size and 0 < ask.size <= min(CHUNK_BYTES, file.size - ask.start)):
             raise Refused("malformed", "no such piece of the file")
         chunk = b"".join([some async for some in self.shelf.read(file, Span(ask.start, ask.size))])
@@ -245,6 +254,11 @@ class Reading:
     def _check(self, caller: str, ident: str, reader: str) -> None:
         if region_of(ident, "fil") != self.region or region_of(reader, "usr") != caller:
             raise Refused("forbidden", "a region asks for its own people, where the file rests", status=403)
+
+
+async def small(shelf: Shelf, file: File) -> bytes:
+    """The thumbnail of a file of this region."""
+    return await shelf.get(file.owner, f"{file.id}/{SMALL}", f"{file.id}/{SMALL}")
 
 
 def held(region: str) -> Unavailable:

@@ -15,7 +15,7 @@ from .model import File, Part, Span
 from .policy import object_key, part_place, pieces
 from .ports import Catalogue, Missing, Objects
 
-AHEAD = 3  # parts fetched before they are wanted
+AHEAD = 1  # parts in memory for one reader
 KEPT = 8  # parts opened last, in memory: another region asks for pieces of one
 KEPT_S = 5.0
 KEYS_MAX = 10_000  # of one file: more than its parts can be

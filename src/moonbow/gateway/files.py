@@ -6,8 +6,9 @@ itself is opened in a sandbox.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ from .problems import MEDIA_TYPE, problem_of
 from .rest import Asker, House, IdPath, TheHouse, parse_person, require_colleagues
 
 WEBP = "image/webp"
+Count = Callable[[AsyncGenerator[bytes]], AsyncGenerator[bytes]]
 _SAFE = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -107,7 +109,8 @@ async def get_content(
         return Response(b"", status_code=304, headers={**_PRIVATE, "ETag": tag})
     if size == "small":
         return await _thumbnail(content, tag)
-    return await _bytes(content, tag, request.headers.get("range"), request.headers.get("if-range"))
+    count = partial(house.files.downloads.counted, claims.sub)
+    return await _bytes(content, count, tag, request.headers.get("range"), request.headers.get("if-range"))
 
 
 @put("/v1/me/avatar", status_code=200, tags=["people"])
@@ -184,7 +187,7 @@ async def _thumbnail(content: Content, tag: str) -> Response[bytes]:
     return Response(await content.small(), media_type=WEBP, headers=headers)
 
 
-async def _bytes(content: Content, tag: str, asked: str | None, if_range: str | None) -> Response[Any]:
+async def _bytes(content: Content, count: Count, tag: str, asked: str | None, if_range: str | None) -> Response[Any]:
     about = content.about
     headers = {**_PRIVATE, "ETag": tag, "Content-Disposition": disposition(about.name, about.type)}
     if if_range is not None and if_range.strip() != tag:
@@ -198,7 +201,7 @@ async def _bytes(content: Content, tag: str, asked: str | None, if_range: str | 
     if span is not None:
         headers["Content-Range"] = f"bytes {span.start}-{span.start + span.size - 1}/{about.size}"
     wanted = span or whole
-    pieces = content.read(wanted)
+    pieces = count(content.read(wanted))
     first = await anext(pieces)  # so that what cannot be read is answered as a problem
     headers["Content-Length"] = str(wanted.size)
     status = 200 if span is None else 206
