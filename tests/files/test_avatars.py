@@ -13,6 +13,7 @@ from PIL import Image
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.files import avatars
 from moonbow.files.avatars import NONE, AvatarAsk, Picture
+from moonbow.files.model import Avatar
 
 from .room import Place, person, play
 
@@ -89,5 +90,24 @@ def test_a_tag_that_is_none_is_no_picture(tmp_path: Path, tag: str) -> None:
         emea.files.avatars.bus = Lies()  # type: ignore[assignment]
         with pytest.raises(Refused, match="avatar_unknown"):
             await emea.files.avatars.picture(YUI)
+
+    play(tmp_path, scenario)
+
+
+def test_a_picture_set_twice_as_nobody_knew_of_the_first_time_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(places: dict[str, Place]) -> None:
+        emea = places["emea"]
+        catalogue = emea.files.shelf.catalogue
+        once = catalogue.set_avatar
+
+        async def twice(who: str, avatar: Avatar | None) -> Avatar | None:
+            await once(who, avatar)
+            return await once(who, avatar)
+
+        monkeypatch.setattr(catalogue, "set_avatar", twice)
+        tag = await emea.files.avatars.set(ADA, (await emea.upload(ADA, png())).id)
+        assert (await emea.files.avatars.picture(ADA)).tag == tag
 
     play(tmp_path, scenario)

@@ -15,7 +15,7 @@ from moonbow.base import limits
 from moonbow.base.errors import Refused
 from moonbow.files import policy
 from moonbow.files.model import ContentRange, File, Part, Span, Usage
-from moonbow.files.sniff import sniff
+from moonbow.files.sniff import UNKNOWN, sniff
 from moonbow.gateway.files import disposition, matches
 
 FILE = File(
@@ -195,3 +195,7 @@ def test_any_content_has_a_type_that_can_stand_in_a_header(head: bytes) -> None:
 )
 def test_tags(header: str | None, met: bool) -> None:
     assert matches(header, '"a"') is met
+
+
+def test_a_type_that_other_regions_would_not_take_is_unknown() -> None:
+    assert sniff(b"ISc(" + bytes(60)) == UNKNOWN

@@ -78,7 +78,7 @@ class Avatars:
         """
         avatar = await self._made(person, ident) if ident is not None else None
         before = await self.shelf.catalogue.set_avatar(person, avatar)
-        if before is not None:
+        if before is not None and before != avatar:  # it is, when the engine did it twice as it did not know
             await self.shelf.objects.delete([_key(person, before.tag)])
         return avatar.tag if avatar is not None else None
 

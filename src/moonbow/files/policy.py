@@ -124,6 +124,11 @@ def pieces(parts: Sequence[Part], span: Span) -> list[tuple[Part, int, int]]:
     ]
 
 
+def is_type(kind: str) -> bool:
+    """Whether a media type can be shown, and told to other regions."""
+    return _TYPE.fullmatch(kind) is not None
+
+
 def is_over(file: File, now: float) -> bool:
     """Whether a file's own time is over, swept or not."""
     return file.expires_at is not None and file.expires_at <= now
@@ -184,7 +189,7 @@ def is_described(about: Described) -> bool:
     sides = (about.width, about.height)
     return (
         len(about.name) <= limits.FILE_NAME_CHARS_MAX
-        and _TYPE.fullmatch(about.type) is not None
+        and is_type(about.type)
         and 0 < about.size <= limits.FILE_BYTES_MAX
         and all(side is None or 0 < side < 2**31 for side in sides)
     )
