@@ -27,6 +27,13 @@ from moonbow.timeline.model import (
 FAR, ADA = f"usr_apac_{base32(1)}", f"usr_emea_{base32(1)}"
 THERE, HERE = f"rom_apac_{base32(1)}", f"rom_emea_{base32(1)}"
 ENTRY = f"ent_apac_{base32(1)}"
+FILE: dict[str, Any] = {
+    "id": f"fil_apac_{base32(1)}",
+    "name": "a.png",
+    "type": "image/png",
+    "size": 5,
+    "thumbnail": True,
+}
 GOOD = Row(THERE, 3, "entry", ENTRY, FAR, None, 1, 1_763_000_000_000)
 BODY = LiveBody(THERE, ENTRY, FAR, text_body("hi"), 1_000)
 NOW_MS = 1_000
@@ -74,6 +81,25 @@ def test_a_row_that_is_one(changed: dict[str, Any]) -> None:
 def test_a_body_that_is_none(changed: dict[str, Any]) -> None:
     live = Live("g", [], [msgspec.structs.replace(BODY, **changed)])
     assert border.admit_live(live, "apac", NOW_MS) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"files": "x"}, {"files": None}, {"files": [None]}, {"files": ["x"]}, {"files": [FILE] * 11}, {"files": {"0": FILE}},
+        {"files": [{**FILE, "id": "../../me"}]}, {"files": [{**FILE, "id": ENTRY}]}, {"files": [{**FILE, "id": 5}]},
+        {"files": [{**FILE, "size": -1}]}, {"files": [{**FILE, "size": "5"}]}, {"files": [{**FILE, "width": "5"}]},
+        {"files": [{**FILE, "thumbnail": "yes"}]}, {"files": [{"id": FILE["id"]}]}, {"text": 5}, {"kind": []}, {"title": {}},
+    ],
+    ids=lambda said: str(said)[:60],
+)  # fmt: skip
+def test_a_body_that_clients_could_not_show(said: dict[str, Any]) -> None:
+    assert not border.is_body(msgspec.json.encode({"kind": "text", "text": "", **said}))
+
+
+def test_a_body_with_files_and_what_a_later_version_says() -> None:
+    sides = {**FILE, "width": 4, "height": None, "colour": "red"}
+    assert border.is_body(msgspec.json.encode({"kind": "text", "text": "", "files": [sides] * 10, "mood": [1]}))
 
 
 def test_a_good_batch_passes_whole() -> None:

@@ -58,14 +58,18 @@ def test_a_file_grows_by_its_parts_in_whatever_process(opened: Open) -> None:
         await one.create(new)
         await one.create(new)  # its outcome was unknown
         assert await other.file(new.id, fresh=True) == new
-        grown = await one.add_part(new.id, ContentRange(0, 59, 100), 9.0)
+        grown, kept = await one.add_part(new.id, ContentRange(0, 59, 100), "a", 9.0)
+        assert kept
         assert (grown.received, grown.state, grown.parts) == (60, "uploading", 1)
-        assert await other.add_part(new.id, ContentRange(0, 59, 100), 9.0) == grown
+        assert await other.add_part(new.id, ContentRange(0, 59, 100), "b", 9.0) == (grown, False)
+        assert await other.add_part(new.id, ContentRange(0, 59, 100), "a", 9.0) == (grown, True), (
+            "its outcome was unknown"
+        )
         with pytest.raises(Refused):
-            await other.add_part(new.id, ContentRange(50, 99, 100), 9.0)
-        whole = await other.add_part(new.id, ContentRange(60, 99, 100), 9.0)
+            await other.add_part(new.id, ContentRange(50, 99, 100), "c", 9.0)
+        whole, _ = await other.add_part(new.id, ContentRange(60, 99, 100), "d", 9.0)
         assert (whole.received, whole.state, whole.due_at) == (100, "checking", 9.0)
-        assert await one.parts(new.id) == [Part(0, 60), Part(60, 40)]
+        assert await one.parts(new.id) == [Part(0, 60, "a"), Part(60, 40, "d")]
 
     play(opened, scenario)
 
@@ -77,12 +81,16 @@ def test_of_two_who_send_the_same_part_one_is_kept(opened: Open) -> None:
             await one.create(new)
             wanted = [ContentRange(0, 49, 100), ContentRange(0, 69, 100)] * 3
             sides = [one, other] * 3
-            tries = (side.add_part(new.id, said, 9.0) for side, said in zip(sides, wanted, strict=True))
-            await asyncio.gather(*tries, return_exceptions=True)
+            tries = (
+                side.add_part(new.id, said, str(no), 9.0)
+                for no, (side, said) in enumerate(zip(sides, wanted, strict=True))
+            )
+            done = await asyncio.gather(*tries, return_exceptions=True)
             (part,) = await one.parts(new.id)
             found = await other.file(new.id, fresh=True)
             assert found is not None
             assert (found.received, found.parts) == (part.size, 1)
+            assert [no for no, one in enumerate(done) if isinstance(one, tuple) and one[1]] in ([int(part.attempt)], [])
 
     play(opened, scenario)
 
@@ -94,7 +102,7 @@ def test_a_quota_holds_whoever_asks_at_once(opened: Open) -> None:
         done = await asyncio.gather(*tries, return_exceptions=True)
         assert [fault is None for fault in done].count(True) == fit == 10
         assert {str(fault).split(":")[0] for fault in done if fault is not None} == {"quota_exceeded"}
-        assert await one.usage(ADA) == Usage(fit * most, fit)
+        assert await one.usage(ADA) == Usage(fit * most, fit, fit)
         await other.create(file(BEN, most))
         for _ in range(limits.UPLOADS_MAX - 1):
             await other.create(file(BEN, 1))
@@ -108,7 +116,7 @@ def test_one_of_many_looks_and_says_what_became_of_it(opened: Open) -> None:
     async def scenario(one: SqlFiles, other: SqlFiles) -> None:
         new = file()
         await one.create(new)
-        await one.add_part(new.id, ContentRange(0, 99, 100), 9.0)
+        await one.add_part(new.id, ContentRange(0, 99, 100), "a", 9.0)
         claims = await asyncio.gather(*(side.put_off(new.id, 0, 99.0) for side in (one, other) * 3))
         assert claims.count(True) == 1
         facts = Facts(type="image/png", width=3, height=4, thumbnail=True)
@@ -133,7 +141,7 @@ def test_what_is_due_and_what_is_gone(opened: Open) -> None:
         early, late, own = file(due_at=10.0), file(due_at=20.0), file(due_at=None)
         for new in (late, early, own):
             await one.create(new)
-        await one.add_part(early.id, ContentRange(0, 9, 100), 0.0)
+        await one.add_part(early.id, ContentRange(0, 9, 100), "a", 0.0)
         await one.share([early.id], Share("rom_emea_1", "c" * 36))
         assert [one.id for one in await other.due(15.0, 10)] == [early.id]
         assert [one.id for one in await other.due(25.0, 10)] == [early.id, late.id]
@@ -143,7 +151,7 @@ def test_what_is_due_and_what_is_gone(opened: Open) -> None:
         assert await one.file(early.id) is None
         assert await one.shares(early.id) == []
         with pytest.raises(Refused, match="file_unknown"):
-            await other.add_part(early.id, ContentRange(10, 19, 100), 0.0)
+            await other.add_part(early.id, ContentRange(10, 19, 100), "b", 0.0)
         (gone,) = await other.due(6.0, 10)
         assert (gone.id, gone.gone, gone.name) == (early.id, True, b"")
         await other.forget(early.id)
@@ -178,7 +186,7 @@ def test_pages_shares_and_pictures(opened: Open) -> None:
         assert await one.avatar(ADA) == second
         assert await one.avatars([ADA, BEN]) == {ADA: "b"}
         assert await one.erase(ADA, 7.0) == {"files": 5, "shares": SHARES_MAX + 1, "avatars": 1}
-        assert (await other.avatar(ADA), await other.usage(ADA)) == (None, Usage(0, 0))
+        assert (await other.avatar(ADA), await other.usage(ADA)) == (None, Usage(0, 0, 0))
         assert len(await other.due(7.0, 10)) == 5
 
     play(opened, scenario)

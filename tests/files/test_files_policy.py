@@ -15,7 +15,7 @@ from moonbow.base import limits
 from moonbow.base.errors import Refused
 from moonbow.files import policy
 from moonbow.files.model import ContentRange, File, Part, Span, Usage
-from moonbow.files.sniff import sniff
+from moonbow.files.sniff import UNKNOWN, sniff
 from moonbow.gateway.files import disposition, matches
 
 FILE = File(
@@ -94,7 +94,7 @@ def test_a_range_of_nothing_is_refused(header: str) -> None:
 def test_pieces_of_parts_are_the_span(cuts: list[int], start: int, length: int) -> None:
     content = bytes(range(100))
     edges = [0, *sorted(cuts), 100]
-    parts = [Part(a, b - a) for a, b in pairwise(edges)]
+    parts = [Part(a, b - a, "x") for a, b in pairwise(edges)]
     span = Span(start, min(length, 100 - start))
     found = [content[part.start : part.start + part.size][first:end] for part, first, end in policy.pieces(parts, span)]
     assert b"".join(found) == content[span.start : span.start + span.size]
@@ -121,14 +121,15 @@ def test_a_part_says_where_it_goes() -> None:
 @pytest.mark.parametrize(
     ("size", "usage", "said"),
     [
-        (limits.FILE_BYTES_MAX + 1, Usage(0, 0), "file_too_large"),
-        (2, Usage(limits.FILE_QUOTA_BYTES - 1, 0), "quota_exceeded"),
-        (1, Usage(0, limits.UPLOADS_MAX), "uploads_too_many"),
+        (limits.FILE_BYTES_MAX + 1, Usage(0, 0, 0), "file_too_large"),
+        (2, Usage(limits.FILE_QUOTA_BYTES - 1, 0, 1), "quota_exceeded"),
+        (1, Usage(0, limits.UPLOADS_MAX, limits.UPLOADS_MAX), "uploads_too_many"),
+        (1, Usage(0, 0, limits.FILES_MAX), "files_too_many"),
     ],
 )
 def test_what_does_not_fit(size: int, usage: Usage, said: str) -> None:
     assert code(policy.check_room_for, size, usage) == said
-    policy.check_room_for(1, Usage(limits.FILE_QUOTA_BYTES - 1, limits.UPLOADS_MAX - 1))
+    policy.check_room_for(1, Usage(limits.FILE_QUOTA_BYTES - 1, limits.UPLOADS_MAX - 1, limits.FILES_MAX - 1))
 
 
 @pytest.mark.parametrize(
@@ -194,3 +195,7 @@ def test_any_content_has_a_type_that_can_stand_in_a_header(head: bytes) -> None:
 )
 def test_tags(header: str | None, met: bool) -> None:
     assert matches(header, '"a"') is met
+
+
+def test_a_type_that_other_regions_would_not_take_is_unknown() -> None:
+    assert sniff(b"ISc(" + bytes(60)) == UNKNOWN

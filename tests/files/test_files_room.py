@@ -230,7 +230,7 @@ def test_what_is_over_leaves_nothing(tmp_path: Path) -> None:
         assert [path.parent.name for path in emea.resting()] == [lasting.id]
         assert await emea.files.catalogue.due(emea.now + 10 * limits.UPLOAD_S, 10) == []
         assert [file.id for file in await emea.files.catalogue.page(ADA, None, 10)] == [lasting.id]
-        assert (await emea.files.catalogue.usage(ADA)) == (7, 0)
+        assert (await emea.files.catalogue.usage(ADA)) == (7, 0, 1)
 
     play(tmp_path, scenario)
 
@@ -274,6 +274,48 @@ def test_an_infected_file_is_read_by_nobody(tmp_path: Path) -> None:
         assert {path.parent.name for path in emea.resting()} == {clean.id}
         script = await emea.upload(ADA, b"#!/bin/sh\n")
         assert (script.state, script.reason) == ("refused", "type_not_allowed")
+
+    play(tmp_path, scenario, scanner=scanner(tmp_path, FINDS))
+
+
+def test_what_was_looked_at_is_not_replaced_by_a_late_part(tmp_path: Path) -> None:
+    async def scenario(places: dict[str, Place]) -> None:
+        emea = places["emea"]
+        contents = [b"clean", b"EICAR", b"other"]
+        file = await emea.files.uploads.create(ADA, "a", 5, None)
+        await asyncio.gather(*(emea.send(file, content, 0, 5) for content in contents))
+        found = await emea.files.uploads.own(ADA, file.id)
+        if found.state == "ready":
+            assert await emea.read(ADA, file.id) in (b"clean", b"other")
+            assert len(emea.resting()) == 1, "what lost is removed"
+        else:
+            assert (found.reason, emea.resting()) == ("infected", [])
+
+    play(tmp_path, scenario, scanner=scanner(tmp_path, FINDS))
+
+
+def test_a_part_that_came_too_late_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(places: dict[str, Place]) -> None:
+        emea = places["emea"]
+        file = await emea.files.uploads.create(ADA, "a", 5, None)
+        store = emea.objects._put
+        came = asyncio.Event()
+
+        async def slowly(key: str, content: bytes) -> None:
+            if content == b"EICAR":
+                await came.wait()
+            await store(key, content)
+
+        monkeypatch.setattr(emea.objects, "_put", slowly)
+        late = asyncio.create_task(emea.send(file, b"EICAR", 0, 5))
+        await asyncio.sleep(0.05)
+        assert (await emea.send(file, b"clean", 0, 5)).state == "ready"
+        came.set()
+        assert (await late).state == "ready"
+        assert await emea.read(ADA, file.id) == b"clean"
+        emea.files.shelf._kept.clear()
+        assert await emea.read(ADA, file.id) == b"clean"
+        assert len(emea.resting()) == 1
 
     play(tmp_path, scenario, scanner=scanner(tmp_path, FINDS))
 

@@ -103,6 +103,22 @@ def test_nothing_counts_before_the_disk_has_it(tmp_path: Path, monkeypatch: pyte
     assert synced == [str(root / "avatars/usr_1/t"), str(root / "avatars/usr_1"), str(root / "avatars"), str(root)]
 
 
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    root = tmp_path / "objects"
+    store = ObjectsDirectory(root)
+    asyncio.run(store.put("fil_1/a", b"x"))
+    old, new, alone = root / "fil_1/b#1", root / "fil_1/c#2", root / "fil_2/a#1"
+    alone.parent.mkdir()
+    for path in (old, new, alone):
+        path.write_bytes(b"half")
+    for path in (old, alone, root / "fil_1/a"):
+        os.utime(path, (1.0, 1.0))
+    assert asyncio.run(store.keys("fil_1", 10)) == ["fil_1/a"]
+    assert {path.name for path in (root / "fil_1").iterdir()} == {"a", "c#2"}
+    assert asyncio.run(store.keys("fil_2", 10)) == asyncio.run(store.keys("fil_3", 10)) == []
+    assert not alone.parent.exists()
+
+
 def test_a_store_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "RETRY_S", 0.5)
     store = open_s3(objects.S3Place("http://127.99.7.9:9", "objects", "key", "secret"))

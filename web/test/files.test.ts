@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { FILE_BYTES_MAX, FILE_NAME_CHARS_MAX } from "../src/core/limits";
 import type { Upload } from "../src/core/model";
-import type { FileRef, Problem } from "../src/core/wire";
+import { type Body, type FileRef, filesOf, type Problem, textOf } from "../src/core/wire";
 import { ApiError } from "../src/shell/fault";
 import { isPicture, picturePath, Pictures } from "../src/shell/pictures";
 import { move, square, WHOLE } from "../src/views/crop";
@@ -11,6 +11,23 @@ import { columns, filesHeight, partsOf, singleBox } from "../src/views/gallery";
 
 const file = (id: string, change: Partial<FileRef> = {}): FileRef => ({ id, name: `${id}.png`, type: "image/png", size: 1000, width: 800, height: 600, thumbnail: true, ...change });
 const problem = (status: number, code: string, change: Partial<Problem> = {}): Problem => ({ status, code, title: "", detail: "", ...change });
+
+describe("a body that is not as it should be", () => {
+  const body = (files: unknown, text: unknown = "") => ({ kind: "text", text, files }) as Body;
+
+  it("shows what of its files can be shown", () => {
+    expect(filesOf(null)).toEqual([]);
+    for (const files of ["x", 5, {}, null, undefined, [null, "x", { id: 5 }, { id: "fil_apac_1" }]]) expect(filesOf(body(files))).toEqual([]);
+    const good = [file("fil_apac_1")];
+    expect(filesOf(body(good))).toBe(good);
+    expect(filesOf(body([...good, 5]))).toEqual(good);
+    expect([textOf(body([], 5)), textOf(body([], "hi"))]).toEqual(["", "hi"]);
+  });
+
+  it("leads nowhere else by its ids", () => {
+    expect(picturePath(file("../me?a=#"))).toBe("/v1/files/..%2Fme%3Fa%3D%23/content?size=small");
+  });
+});
 
 describe("files before they are uploaded", () => {
   it("are refused with a reason when they are empty, too large, or too many", () => {
@@ -24,6 +41,8 @@ describe("files before they are uploaded", () => {
 
   it("have names that the server takes, with their ends kept", () => {
     expect(fitName("a/b\\c\u0007d.txt")).toBe("a b c d.txt");
+    expect(fitName("cod\u202egpj.exe\u2028x\ud800y\ufeff")).toBe("cod gpj.exe x y");
+    expect(fitName("👩\u200d💻.png")).toBe("👩\u200d💻.png");
     expect(fitName("  ")).toBe("file");
     const long = fitName(`${"🌙".repeat(300)}.jpeg`);
     expect(Array.from(long)).toHaveLength(FILE_NAME_CHARS_MAX);

@@ -143,6 +143,11 @@ class People:
         companies = {row.company: await self._store.shared.company(row.company) for row in rows}
         return rpc.encode(await self._shown([row for row in rows if decide_access(caller, companies[row.company])]))
 
+    async def may_see(self, caller: str, person: str) -> bool:
+        """Whether region `caller` may be told of a person of ours: if it has people of their company."""
+        rows = await self._store.persons([person])
+        return bool(rows) and decide_access(caller, await self._store.shared.company(rows[0].company))
+
     async def company_name(self, company: str) -> str:
         """A company's name, from its home; empty while that is out of reach."""
         owner = home(company)

@@ -223,6 +223,10 @@ class Directory:
         """Ask `tags` for the pictures of this region's people: the tag of each who has one."""
         self._people.tags = tags
 
+    async def may_see(self, caller: str, person: str) -> bool:
+        """Whether region `caller` may be told of a person of ours."""
+        return await self._people.may_see(caller, person)
+
     async def erased(self) -> list[str]:
         """Everybody ever erased in this region: to be erased again after a restore, or a crash between the two."""
         return await self.store.erased()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -33,6 +33,28 @@ NUMBER_MAX = 2**53 - 1
 AT_MS_MAX = 253_402_300_799_999  # the end of the year 9999
 _ID = re.compile(r"([a-z]{3})_([a-z][a-z0-9]{0,15})_[0-9a-z]{1,26}")
 _body = msgspec.json.Decoder(dict[str, Any])
+Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+
+
+class Carried(msgspec.Struct, frozen=True):
+    """What a body says of a file that it carries."""
+
+    id: str
+    name: str
+    type: str
+    size: Number
+    width: Number | None = None
+    height: Number | None = None
+    thumbnail: bool = False
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A body as clients read it; whatever else is in it, a later version may know."""
+
+    kind: str = ""
+    text: str = ""
+    title: str = ""
+    files: Annotated[list[Carried], msgspec.Meta(max_length=limits.FILES_PER_ENTRY_MAX)] = []
 
 
 def region_of(ident: str | None, *kinds: str) -> str | None:
@@ -54,14 +76,14 @@ def is_row(row: Row) -> bool:
 
 
 def is_body(body: bytes) -> bool:
-    """Whether this can stand in a client's frame: one JSON object within the limit."""
+    """Whether this can stand in a client's frame: one JSON object within the limit, of what it should be made of."""
     if len(body) > limits.BODY_BYTES_MAX + 64:
         return False
     try:
-        _body.decode(body)
+        said = msgspec.convert(_body.decode(body), Said)
     except UNREADABLE:
         return False
-    return True
+    return all(region_of(file.id, "fil") for file in said.files)
 
 
 def admit_rows(rows: Iterable[Row], source: str) -> list[Row]:

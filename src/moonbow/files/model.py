@@ -40,10 +40,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(NamedTuple):
-    """Bytes `start` to `start + size - 1` of a file, in one object."""
+    """Bytes `start` to `start + size - 1` of a file, in one object; `attempt` tells it from other tries."""
 
     start: int
     size: int
+    attempt: str
 
 
 class Share(NamedTuple):
@@ -74,10 +75,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(NamedTuple):
-    """How much of a person's quota is taken, and how many uploads are unfinished."""
+    """How much of a person's quota is taken, how many uploads are unfinished, and how many files there are in all."""
 
     used_bytes: int
     uploads: int
+    files: int
 
 
 class Span(NamedTuple):

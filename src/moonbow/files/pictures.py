@@ -16,6 +16,8 @@ from typing import Literal
 
 import msgspec
 
+from moonbow.base.errors import Unavailable
+
 PIXELS_MAX = 50_000_000
 BYTES_MAX = 32 * 1_048_576
 MEMORY_BYTES_MAX = 1_536 * 1_048_576
@@ -37,14 +39,11 @@ class Made(msgspec.Struct, frozen=True):
 async def make(content: bytes, shape: Shape) -> tuple[Made, bytes] | None:
     """The size of a picture and a small WebP of it, without anything but its pixels; None if it is none.
 
-    `small` fits 320 x 320, `square` is cut to 256 x 256.
+    `small` fits 320 x 320, `square` is cut to 256 x 256.  `Unavailable` (`busy`) when no process can be started.
     """
     if len(content) > BYTES_MAX:
         return None
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", __name__, shape,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+    process = await _start(shape)
     try:
         async with asyncio.timeout(WALL_S_MAX):
             said, _ = await process.communicate(content)
@@ -59,6 +58,16 @@ async def make(content: bytes, shape: Shape) -> tuple[Made, bytes] | None:
         return None
     line, _, small = said.partition(b"\n")
     return msgspec.json.decode(line, type=Made), small
+
+
+async def _start(shape: Shape) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", __name__, shape,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+    except OSError as error:
+        raise Unavailable("busy", f"no picture can be made now: {type(error).__name__}") from error
 
 
 def render(content: bytes, shape: Shape) -> tuple[Made, bytes]:

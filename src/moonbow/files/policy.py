@@ -52,6 +52,8 @@ def check_room_for(size: int, usage: Usage) -> None:
         raise Refused("file_too_large", detail, status=413, place="$.size")
     if usage.uploads >= limits.UPLOADS_MAX:
         raise Refused("uploads_too_many", f"at most {limits.UPLOADS_MAX} unfinished uploads", status=429)
+    if usage.files >= limits.FILES_MAX:
+        raise Refused("files_too_many", f"at most {limits.FILES_MAX} files: delete some", status=409)
     if usage.used_bytes + size > limits.FILE_QUOTA_BYTES:
         left = max(0, limits.FILE_QUOTA_BYTES - usage.used_bytes)
         raise Refused("quota_exceeded", f"{left} bytes are left of your quota", status=413, place="$.size")
@@ -82,13 +84,13 @@ def decide_part(file: File, said: ContentRange) -> Next:
 
 
 def object_key(file: str, part: Part) -> str:
-    """Where a part rests.  Attempts at different ranges never meet, so a late one harms nothing."""
-    return f"{file}/{part.start:012d}-{part.size:07d}"
+    """Where a part rests.  No two attempts meet: what was looked at stays what it was, and a late one harms nothing."""
+    return f"{file}/{part.start:012d}-{part.size:07d}-{part.attempt}"
 
 
 def part_place(file: str, part: Part) -> str:
     """What a part is sealed for."""
-    return f"{file}/{part.start}"
+    return f"{file}/{part.start}/{part.attempt}"
 
 
 def parse_range(header: str | None, size: int) -> Span | None:
@@ -120,6 +122,16 @@ def pieces(parts: Sequence[Part], span: Span) -> list[tuple[Part, int, int]]:
         for part in parts
         if part.start < end and span.start < part.start + part.size
     ]
+
+
+def is_type(kind: str) -> bool:
+    """Whether a media type can be shown, and told to other regions."""
+    return _TYPE.fullmatch(kind) is not None
+
+
+def is_over(file: File, now: float) -> bool:
+    """Whether a file's own time is over, swept or not."""
+    return file.expires_at is not None and file.expires_at <= now
 
 
 def is_inline(kind: str) -> bool:
@@ -177,7 +189,7 @@ def is_described(about: Described) -> bool:
     sides = (about.width, about.height)
     return (
         len(about.name) <= limits.FILE_NAME_CHARS_MAX
-        and _TYPE.fullmatch(about.type) is not None
+        and is_type(about.type)
         and 0 < about.size <= limits.FILE_BYTES_MAX
         and all(side is None or 0 < side < 2**31 for side in sides)
     )

@@ -34,8 +34,8 @@ class Catalogue(Protocol):
         """In order; dense from 0."""
         ...
 
-    async def add_part(self, ident: str, said: ContentRange, check_at: float) -> File:
-        """Add a part whose object rests already, as `policy.decide_part` says, and give the file as it is then.
+    async def add_part(self, ident: str, said: ContentRange, attempt: str, check_at: float) -> tuple[File, bool]:
+        """Add a part whose object rests already, as `policy.decide_part` says; the file then, and whether it is kept.
 
         With its last part a file turns `checking`, due at `check_at`.  `Refused` (404) when it was deleted meanwhile.
         """

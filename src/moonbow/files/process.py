@@ -25,6 +25,7 @@ from . import policy
 from .adapters.command import Command
 from .adapters.objects import ObjectsDirectory
 from .avatars import AVATAR_OP, Avatars
+from .downloads import Downloads
 from .model import File, Share
 from .ports import Bus, Catalogue, Objects, Scanner
 from .reading import OPEN_OP, READ_OP, Content, Reading
@@ -62,7 +63,8 @@ class Files:
         self.catalogue, self.leads, self.clock = catalogue, leads, clock
         self.shelf = Shelf(catalogue, objects, sealer or Plain())
         self.uploads = Uploads(timeline.region, self.shelf, scanner, world.files.deny, clock)
-        self.reading = Reading(self.shelf, timeline, bus, regions)
+        self.reading = Reading(self.shelf, timeline, bus, regions, clock)
+        self.downloads = Downloads()
         self.avatars = Avatars(self.uploads, bus, regions, clock)
         self._served = {
             OPEN_OP: self.reading.serve_open, READ_OP: self.reading.serve_read, AVATAR_OP: self.avatars.serve,
@@ -93,9 +95,9 @@ class Files:
         found = {file.id: file for file in await self.catalogue.files(idents)}
         if not all(ident in found and found[ident].state == "ready" for ident in idents):
             found = {file.id: file for file in await self.catalogue.files(idents, fresh=True)}
-        ready = [_ready(found.get(ident), owner, no) for no, ident in enumerate(idents)]
+        ready = [_ready(found.get(ident), owner, no, self.clock()) for no, ident in enumerate(idents)]
         await self.catalogue.share([file.id for file in ready], Share(room, client_id))
-        return [policy.body_facts(self.reading.describe(file)) for file in ready]
+        return [policy.body_facts(await self.reading.describe(file)) for file in ready]
 
     # -- what other rooms and regions ask --------------------------------------------------------------------------
 
@@ -122,15 +124,26 @@ class Files:
                 await self.sweep()
 
     async def sweep(self) -> int:
-        """One round: look at what could not be checked, forget what is over; how many files it concerned."""
+        """One round: forget what is over, look at what could not be checked; how many files were dealt with.
+
+        Looks come last: they may take long.  What fails for one file holds up no other; the next round tries again.
+        """
         try:
             due = await self.catalogue.due(self.clock(), SWEEP_FILES_MAX)
-            for file in due:
-                await self._tend(file)
-        except MoonbowError as error:  # the next round tries again
+        except MoonbowError as error:
             log.warning("a round of the sweeper failed", extra={"f": {"error": str(error)[:200]}})
             return 0
-        return len(due)
+        due.sort(key=lambda file: file.state == "checking" and not file.gone)
+        return sum([await self._tended(file) for file in due])
+
+    async def _tended(self, file: File) -> bool:
+        try:
+            await self._tend(file)
+        except Exception as error:  # whatever it is, the others have their turn
+            told = {"file": file.id, "error": str(error)[:200]}
+            log.warning("the sweeper could not deal with a file", extra={"f": told})
+            return False
+        return True
 
     async def _tend(self, file: File) -> None:
         if file.gone:
@@ -152,8 +165,8 @@ class Files:
             await self.catalogue.forget(file.id)
 
 
-def _ready(file: File | None, owner: str, no: int) -> File:
-    if file is None or file.owner != owner:
+def _ready(file: File | None, owner: str, no: int, now: float) -> File:
+    if file is None or file.owner != owner or policy.is_over(file, now):
         error = unknown()
         error.place = f"$.files[{no}]"
         raise error

@@ -9,7 +9,8 @@ decided upon, anew, so a redaction ends a download that is under way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
@@ -84,19 +85,23 @@ class Content(Protocol):
 
 
 class OwnContent:
-    """A file of this region."""
+    """A file of this region; `check` raises once its reader may not read it any more."""
 
-    def __init__(self, shelf: Shelf, file: File, about: Described) -> None:
-        self.shelf, self.file, self.about = shelf, file, about
+    def __init__(self, shelf: Shelf, file: File, about: Described, check: Callable[[], Awaitable[object]]) -> None:
+        self.shelf, self.file, self.about, self.check = shelf, file, about, check
 
     async def read(self, span: Span) -> AsyncGenerator[bytes]:
+        begun = False
         async with aclosing(self.shelf.read(self.file, span)) as pieces:
             async for some in pieces:
+                if begun:
+                    await self.check()
+                begun = True
                 SENT.labels("own").inc(len(some))
                 yield some
 
     async def small(self) -> bytes:
-        return await self.shelf.get(self.file.owner, f"{self.file.id}/{SMALL}", f"{self.file.id}/{SMALL}")
+        return await small(self.shelf, self.file)
 
 
 class FarContent:
@@ -147,8 +152,10 @@ class FarContent:
 class Reading:
     """One gateway's share of giving files out, to its own people and to other regions."""
 
-    def __init__(self, shelf: Shelf, timeline: Store, bus: Bus, regions: Sequence[str]) -> None:
-        self.shelf, self.timeline, self.bus = shelf, timeline, bus
+    def __init__(
+        self, shelf: Shelf, timeline: Store, bus: Bus, regions: Sequence[str], clock: Callable[[], float] = time.time
+    ) -> None:
+        self.shelf, self.timeline, self.bus, self.clock = shelf, timeline, bus, clock
         self.region, self.regions = timeline.region, frozenset(regions)
 
     async def open(self, reader: str, ident: str) -> Content:
@@ -162,7 +169,7 @@ class Reading:
             raise unknown()
         for _ in range(TRIES_MAX):
             opened = await self._ask_open(reader, ident)
-            mine = await self.timeline.read(policy.seen, reader, opened.sights)
+            mine = await self.timeline.read(policy.seen, reader, opened.sights[:SIGHTS_MAX])
             if opened.file is not None and mine:
                 return FarContent(self.bus, opened.file, reader, mine[0])
             if not opened.waiting and not opened.sights:
@@ -171,17 +178,24 @@ class Reading:
         raise unknown()
 
     async def _open_own(self, reader: str, ident: str) -> Content:
+        file = await self._own(reader, ident)
+        return OwnContent(self.shelf, file, await self.describe(file), lambda: self._own(reader, ident))
+
+    async def _own(self, reader: str, ident: str) -> File:
+        """A file of this region that a person of ours may read now."""
         file = await self._ready(ident)
         if file is None or (file.owner != reader and not (await self._sights(file, reader))[0]):
             raise unknown()
-        return OwnContent(self.shelf, file, self.describe(file))
+        return file
 
     async def _ready(self, ident: str) -> File | None:
         """A file of this region that can be read at all."""
         file = await self.shelf.catalogue.file(ident)
         if file is None or file.state != "ready":
             file = await self.shelf.catalogue.file(ident, fresh=True)
-        return file if file is not None and file.state == "ready" else None
+        if file is None or file.state != "ready" or policy.is_over(file, self.clock()):
+            return None
+        return file
 
     async def _sights(self, file: File, reader: str) -> tuple[list[Sight], bool]:
         """The entries by which a person may read a file, and whether there may be another one in a moment."""
@@ -194,9 +208,9 @@ class Reading:
                 break
         return found, waiting
 
-    def describe(self, file: File) -> Described:
+    async def describe(self, file: File) -> Described:
         """What readers are told of a file."""
-        name = self.shelf.name_of(file)
+        [name] = await self.shelf.names_of([file])
         return Described(file.id, name, file.type, file.size, file.width, file.height, file.thumbnail)
 
     async def _ask_open(self, reader: str, ident: str) -> Opened:
@@ -220,7 +234,7 @@ class Reading:
         if file is None:
             return pack(Opened(None, []))
         found, waiting = await self._sights(file, ask.reader)
-        return pack(Opened(self.describe(file) if found else None, found[:SIGHTS_MAX], waiting))
+        return pack(Opened(await self.describe(file) if found else None, found[:SIGHTS_MAX], waiting))
 
     async def serve_read(self, caller: str, payload: bytes) -> bytes:
         """A piece of a file, for a region whose reader may see the entry that it names."""
@@ -230,7 +244,7 @@ class Reading:
         if file is None or ask.sight.entry not in {one.entry for one in (await self._sights(file, ask.reader))[0]}:
             raise unknown()
         if ask.small:
-            return await OwnContent(self.shelf, file, self.describe(file)).small() if file.thumbnail else b""
+            return await small(self.shelf, file) if file.thumbnail else b""
         if not (0 <= ask.start < file.size and 0 < ask.size <= min(CHUNK_BYTES, file.size - ask.start)):
             raise Refused("malformed", "no such piece of the file")
         chunk = b"".join([some async for some in self.shelf.read(file, Span(ask.start, ask.size))])
@@ -240,6 +254,11 @@ class Reading:
     def _check(self, caller: str, ident: str, reader: str) -> None:
         if region_of(ident, "fil") != self.region or region_of(reader, "usr") != caller:
             raise Refused("forbidden", "a region asks for its own people, where the file rests", status=403)
+
+
+async def small(shelf: Shelf, file: File) -> bytes:
+    """The thumbnail of a file of this region."""
+    return await shelf.get(file.owner, f"{file.id}/{SMALL}", f"{file.id}/{SMALL}")
 
 
 def held(region: str) -> Unavailable:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 
-from moonbow.base.errors import Broken, Refused
+from moonbow.base.errors import Broken, Refused, Unavailable
 from moonbow.vault.ports import Sealer
 
 from .model import File, Part, Span
 from .policy import object_key, part_place, pieces
 from .ports import Catalogue, Missing, Objects
 
-AHEAD = 3  # parts fetched before they are wanted
+AHEAD = 1  # parts in memory for one reader
 KEPT = 8  # parts opened last, in memory: another region asks for pieces of one
 KEPT_S = 5.0
 KEYS_MAX = 10_000  # of one file: more than its parts can be
@@ -45,6 +46,11 @@ class Shelf:
     async def put_part(self, file: File, part: Part, content: bytes) -> None:
         """Store a part of a file."""
         await self.put(file.owner, object_key(file.id, part), part_place(file.id, part), content)
+
+    async def drop_part(self, file: File, part: Part) -> None:
+        """Remove what no record names.  If that fails, it goes with its file."""
+        with suppress(Unavailable):
+            await self.objects.delete([object_key(file.id, part)])
 
     async def get_part(self, file: File, part: Part) -> bytes:
         """A part of a file, exactly as it was sent."""
@@ -83,8 +89,11 @@ class Shelf:
         """A file's name as it rests."""
         return self.sealer.seal(owner, f"{ident}/name", name.encode())
 
-    def name_of(self, file: File) -> str:
-        """A file's name; `Refused` (404) once nobody can read it any more."""
+    async def names_of(self, files: Sequence[File]) -> list[str]:
+        """Their names; `Refused` (404) once nobody can read one any more.  Not in the loop: keys may be far."""
+        return await asyncio.to_thread(lambda: [self._name_of(file) for file in files]) if files else []
+
+    def _name_of(self, file: File) -> str:
         name = self.sealer.open(file.owner, f"{file.id}/name", file.name)
         if name is None:
             raise unknown()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import puremagic
 
-from .policy import INLINE
+from .policy import INLINE, is_type
 
 HEAD_BYTES = 65_536
 UNKNOWN = "application/octet-stream"
@@ -103,4 +103,4 @@ def _guessed(head: bytes) -> str:
     except (puremagic.PureError, ValueError):
         return UNKNOWN
     kind: str = found[0].mime_type if found and found[0].confidence >= 0.4 else ""
-    return kind if "/" in kind and kind not in INLINE and kind.isascii() and len(kind) <= 100 else UNKNOWN
+    return kind if is_type(kind) and kind not in INLINE else UNKNOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 
@@ -14,7 +15,7 @@ from moonbow.base.errors import MoonbowError, Refused
 from moonbow.base.ids import new_id
 
 from . import pictures, policy
-from .model import Facts, File, Part, Span
+from .model import ContentRange, Facts, File, Part, Span
 from .ports import Catalogue, Scanner
 from .shelf import Shelf, unknown
 from .sniff import HEAD_BYTES, UNKNOWN, sniff
@@ -43,7 +44,10 @@ class Uploads:
         self._looks: set[asyncio.Task[File | None]] = set()
 
     async def create(self, owner: str, name: str, size: int, expires_in_s: int | None) -> File:
-        """Announce a file.  `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many."""
+        """Announce a file.
+
+        `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many, files_too_many.
+        """
         policy.check_name(name)
         ident, now = new_id("fil", self.region), self.clock()
         sealed = await asyncio.to_thread(self.shelf.seal_name, owner, ident, name)
@@ -71,12 +75,24 @@ class Uploads:
         if said.first != file.received:  # perhaps a sister site took the part before
             file = await self.catalogue.file(ident, fresh=True) or file
         if policy.decide_part(file, said) == "store":
-            await self.shelf.put_part(file, Part(said.first, len(content)), content)
-            file = await self.catalogue.add_part(ident, said, self.clock() + AGAIN_S)
+            file = await self._store(file, said, content)
             RECEIVED.inc(len(content))
         if file.state == "checking" and file.tries == 0:
             return await self._look_soon(file)
         return file
+
+    async def _store(self, file: File, said: ContentRange, content: bytes) -> File:
+        """Store a part under a name of its own; of several attempts the catalogue keeps one, the others go."""
+        part = Part(said.first, len(content), secrets.token_hex(8))
+        await self.shelf.put_part(file, part, content)
+        try:
+            grown, kept = await self.catalogue.add_part(file.id, said, part.attempt, self.clock() + AGAIN_S)
+        except Refused:
+            await self.shelf.drop_part(file, part)
+            raise
+        if not kept:
+            await self.shelf.drop_part(file, part)
+        return grown
 
     async def _look_soon(self, file: File) -> File:
         """Look now; whoever sent the last part waits for it, but not for long."""

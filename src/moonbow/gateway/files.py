@@ -6,8 +6,9 @@ itself is opened in a sandbox.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ from .problems import MEDIA_TYPE, problem_of
 from .rest import Asker, House, IdPath, TheHouse, parse_person, require_colleagues
 
 WEBP = "image/webp"
+Count = Callable[[AsyncGenerator[bytes]], AsyncGenerator[bytes]]
 _SAFE = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -41,7 +43,7 @@ _PICTURE = {**_SAFE, "Cache-Control": "private, max-age=300"}
 @post("/v1/files", status_code=201, tags=["files"])
 async def make_file(data: JSONBody[wire.NewFile], claims: Asker, house: TheHouse) -> FileInfo:
     """Announce a file.  Its content follows in parts; it rests in my region."""
-    return info(house, await house.files.uploads.create(claims.sub, data.name, data.size, data.expires_in_s))
+    return await info(house, await house.files.uploads.create(claims.sub, data.name, data.size, data.expires_in_s))
 
 
 @put("/v1/files/{file:str}/content", request_max_body_size=limits.FILE_PART_BYTES, status_code=200, tags=["files"])
@@ -54,13 +56,14 @@ async def put_part(
 ) -> FileInfo:
     """Send the next part, at most `part_bytes` of it.  One that is there already is answered as if it were new."""
     own_id(house, file)
-    return info(house, await house.files.uploads.add_part(claims.sub, file, content_range, await request.body()))
+    part = await request.body()
+    return await info(house, await house.files.uploads.add_part(claims.sub, file, content_range, part))
 
 
 @get("/v1/files/{file:str}", tags=["files"])
 async def one_file(file: IdPath, claims: Asker, house: TheHouse) -> FileInfo:
     """One of my files, and how far it has arrived."""
-    return info(house, await house.files.uploads.own(claims.sub, own_id(house, file)))
+    return await info(house, await house.files.uploads.own(claims.sub, own_id(house, file)))
 
 
 @get("/v1/files", tags=["files"])
@@ -76,7 +79,7 @@ async def my_files(
     found = await house.files.catalogue.page(claims.sub, before, limit + 1)
     usage = await house.files.catalogue.usage(claims.sub)
     return Files(
-        files=[info(house, one) for one in found[:limit]],
+        files=await infos(house, found[:limit]),
         used_bytes=usage.used_bytes,
         quota_bytes=limits.FILE_QUOTA_BYTES,
         next=found[limit - 1].id if len(found) > limit else None,
@@ -106,7 +109,8 @@ async def get_content(
         return Response(b"", status_code=304, headers={**_PRIVATE, "ETag": tag})
     if size == "small":
         return await _thumbnail(content, tag)
-    return await _bytes(content, tag, request.headers.get("range"), request.headers.get("if-range"))
+    count = partial(house.files.downloads.counted, claims.sub)
+    return await _bytes(content, count, tag, request.headers.get("range"), request.headers.get("if-range"))
 
 
 @put("/v1/me/avatar", status_code=200, tags=["people"])
@@ -140,11 +144,22 @@ def own_id(house: House, ident: str, place: str = "$path.file") -> str:
     return ident
 
 
-def info(house: House, file: File) -> FileInfo:
+async def info(house: House, file: File) -> FileInfo:
     """A file as its owner sees it."""
+    [found] = await infos(house, [file])
+    return found
+
+
+async def infos(house: House, files: Sequence[File]) -> list[FileInfo]:
+    """Files as their owner sees them."""
+    names = await house.files.shelf.names_of(files)
+    return [_info(file, name) for file, name in zip(files, names, strict=True)]
+
+
+def _info(file: File, name: str) -> FileInfo:
     ends = file.made_at + limits.UPLOAD_S if file.state == "uploading" else file.expires_at
     return FileInfo(
-        id=file.id, name=house.files.shelf.name_of(file), type=file.type, size=file.size, received=file.received,
+        id=file.id, name=name, type=file.type, size=file.size, received=file.received,
         state=file.state, part_bytes=limits.FILE_PART_BYTES, made_at=rfc3339(int(file.made_at * 1000)),
         region=home(file.id), expires_at=None if ends is None else rfc3339(int(ends * 1000)), width=file.width,
         height=file.height, thumbnail=file.thumbnail, reason=file.reason,
@@ -172,7 +187,7 @@ async def _thumbnail(content: Content, tag: str) -> Response[bytes]:
     return Response(await content.small(), media_type=WEBP, headers=headers)
 
 
-async def _bytes(content: Content, tag: str, asked: str | None, if_range: str | None) -> Response[Any]:
+async def _bytes(content: Content, count: Count, tag: str, asked: str | None, if_range: str | None) -> Response[Any]:
     about = content.about
     headers = {**_PRIVATE, "ETag": tag, "Content-Disposition": disposition(about.name, about.type)}
     if if_range is not None and if_range.strip() != tag:
@@ -186,7 +201,7 @@ async def _bytes(content: Content, tag: str, asked: str | None, if_range: str | 
     if span is not None:
         headers["Content-Range"] = f"bytes {span.start}-{span.start + span.size - 1}/{about.size}"
     wanted = span or whole
-    pieces = content.read(wanted)
+    pieces = count(content.read(wanted))
     first = await anext(pieces)  # so that what cannot be read is answered as a problem
     headers["Content-Length"] = str(wanted.size)
     status = 200 if span is None else 206

@@ -98,6 +98,7 @@ class Gateway:
             self._leads, sealer=self.keys.sealer, scanner=open_scanner(self.world),
         )  # fmt: skip
         self.directory.show_avatars(self.files.avatars.tags)
+        self.files.avatars.show_to(self.directory.may_see)
         self.erasing.ask("files", self.files, catalogue.scrub)
         self.hub = Hub(
             self.flow, self.store, self.files, self.directory.check, self.presence, region, ref.site.name, ref.site.city

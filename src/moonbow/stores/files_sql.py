@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    case,
     delete,
     func,
     insert,
@@ -55,7 +56,7 @@ FILE = Table(
 PART = Table(
     "file_part", FILES_TABLES,
     Column("file", String(64), primary_key=True), Column("start", BigInteger, primary_key=True, autoincrement=False),
-    Column("size", Integer, nullable=False),
+    Column("size", Integer, nullable=False), Column("attempt", String(16), nullable=False),
     **KEPT,
 )  # fmt: skip
 SHARE = Table(
@@ -103,11 +104,11 @@ class SqlFiles:
         return await self._see(lambda db: [_file_of(row) for row in db.execute(wanted).mappings().all()], fresh)
 
     async def parts(self, ident: str) -> list[Part]:
-        wanted = select(PART.c.start, PART.c.size).where(PART.c.file == ident).order_by(PART.c.start)
+        wanted = select(PART.c.start, PART.c.size, PART.c.attempt).where(PART.c.file == ident).order_by(PART.c.start)
         return await self._sql.read(lambda db: [Part(*row) for row in db.execute(wanted).all()])
 
-    async def add_part(self, ident: str, said: ContentRange, check_at: float) -> File:
-        return await self._sql.write(lambda db: _add_part(db, ident, said, check_at))
+    async def add_part(self, ident: str, said: ContentRange, attempt: str, check_at: float) -> tuple[File, bool]:
+        return await self._sql.write(lambda db: _add_part(db, ident, said, attempt, check_at))
 
     async def page(self, owner: str, before: str | None, limit: int) -> list[File]:
         wanted = select(FILE).where(FILE.c.owner == owner, FILE.c.gone.is_(False))
@@ -190,10 +191,10 @@ def _hold(db: Connection, person: str) -> None:
 
 
 def _usage(db: Connection, owner: str) -> Usage:
-    mine = (FILE.c.owner == owner, FILE.c.gone.is_(False))
-    taken = db.scalar(select(func.coalesce(func.sum(FILE.c.size), 0)).where(*mine, FILE.c.state.in_(_UNREADY)))
-    uploads = db.scalar(select(func.count()).select_from(FILE).where(*mine, FILE.c.state == "uploading"))
-    return Usage(int(taken or 0), int(uploads or 0))
+    taken = func.sum(case((FILE.c.state.in_(_UNREADY), FILE.c.size), else_=0))
+    uploads = func.sum(case((FILE.c.state == "uploading", 1), else_=0))
+    asked = select(taken, uploads, func.count()).where(FILE.c.owner == owner, FILE.c.gone.is_(False))
+    return Usage(*(int(found or 0) for found in db.execute(asked).one()))
 
 
 def _create(db: Connection, file: File) -> None:
@@ -204,12 +205,13 @@ def _create(db: Connection, file: File) -> None:
     db.execute(insert(FILE).values(**asdict(file)))
 
 
-def _add_part(db: Connection, ident: str, said: ContentRange, check_at: float) -> File:
+def _add_part(db: Connection, ident: str, said: ContentRange, attempt: str, check_at: float) -> tuple[File, bool]:
     file = _file(db, ident)
     if file is None:
         raise Refused("file_unknown", "there is no such file", status=404, place="$path.file")
-    if decide_part(file, said) == "stored":
-        return file
+    if decide_part(file, said) == "stored":  # perhaps by this very attempt, whose outcome was unknown
+        ours = select(PART.c.start).where(PART.c.file == ident, PART.c.start == said.first, PART.c.attempt == attempt)
+        return file, db.execute(ours).first() is not None
     whole = said.last + 1 == file.size
     grown = replace(file, received=said.last + 1, parts=file.parts + 1, state="checking" if whole else file.state)
     grown = replace(grown, due_at=check_at) if whole else grown
@@ -218,8 +220,8 @@ def _add_part(db: Connection, ident: str, said: ContentRange, check_at: float) -
         .where(FILE.c.id == ident, FILE.c.received == file.received)
         .values(received=grown.received, parts=grown.parts, state=grown.state, due_at=grown.due_at)
     )
-    db.execute(insert(PART).values(file=ident, start=said.first, size=said.last - said.first + 1))
-    return grown
+    db.execute(insert(PART).values(file=ident, start=said.first, size=said.last - said.first + 1, attempt=attempt))
+    return grown, True
 
 
 def _settle(db: Connection, ident: str, facts: Facts, due_at: float | None) -> File | None:

@@ -229,7 +229,10 @@ _FILES = {
         "until it is deleted or expires",
     ),
     "file_part": Table(
-        "private", {"file": own("fil"), "start": NUMBER, "size": NUMBER}, ("file", "start"), "as its file"
+        "private",
+        {"file": own("fil"), "start": NUMBER, "size": NUMBER, "attempt": CODE},
+        ("file", "start"),
+        "as its file",
     ),
     "file_share": Table(
         "private",

@@ -4,7 +4,7 @@ import * as link from "./link";
 import { chain, type Command, type Env, type Inbox, quiet, type RoomView, type State, type Step, withRoom } from "./model";
 import * as outbox from "./outbox";
 import { applyBody, applyRow, freshView, isMessage, mergeInfo, pageBefore, reset, unknownRoom } from "./rooms";
-import { type FrameOf, regionOf, type Room, type Row, type ServerFrame } from "./wire";
+import { filesOf, type FrameOf, regionOf, type Room, type Row, type ServerFrame } from "./wire";
 
 export function apply(state: State, frame: ServerFrame, env: Env): Step {
   switch (frame.t) {
@@ -141,7 +141,7 @@ function body(state: State, frame: FrameOf<"body">): Step {
 /** The files of messages that have just been erased. */
 function filesGone(before: RoomView, after: RoomView): Command[] {
   const kept = new Set(after.rows);
-  const files = before.rows.filter((row) => !kept.has(row)).flatMap((row) => row.body?.files?.map(({ id }) => id) ?? []);
+  const files = before.rows.filter((row) => !kept.has(row)).flatMap((row) => filesOf(row.body).map(({ id }) => id));
   return files.length === 0 ? [] : [{ t: "files_gone", files }];
 }
 

@@ -9,7 +9,7 @@ import { ACK_WITHIN_MS, IN_FLIGHT_MAX, OUTBOX_MAX } from "./limits";
 import { backoffMs, say } from "./link";
 import { chain, type Command, type Env, type Pending, quiet, type State, type Step } from "./model";
 import { awaited, drafts, letGo, refOf } from "./uploads";
-import type { FrameOf, Row } from "./wire";
+import { filesOf, type FrameOf, type Row } from "./wire";
 
 /** Sends words, and every file that was attached in this room, as soon as it is uploaded. */
 export function post(state: State, room: string, client_id: string, text: string, env: Env): Step {
@@ -137,7 +137,7 @@ export function fate(state: State, row: Row, env: Env): Step {
 /** An own message that another device wrote. */
 function elsewhere(row: Row, room: string): Pending {
   return {
-    client_id: row.client_id ?? row.id ?? "", room, text: row.body?.text ?? null, files: row.body?.files ?? [], at_ms: Date.parse(row.at), state: "kept",
+    client_id: row.client_id ?? row.id ?? "", room, text: row.body?.text ?? null, files: filesOf(row.body), at_ms: Date.parse(row.at), state: "kept",
     entry: row.id, seq: null, code: null, socket: 0, due_ms: 0, tries: 0,
   };
 }

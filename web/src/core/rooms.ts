@@ -108,7 +108,7 @@ function membership(view: RoomView, person: string, joins: boolean, me: string):
 }
 
 function titled(view: RoomView, body: Body | null): RoomView {
-  return body?.title === undefined ? view : { ...view, info: { ...view.info, title: body.title, title_state: "ok" } };
+  return typeof body?.title !== "string" ? view : { ...view, info: { ...view.info, title: body.title, title_state: "ok" } };
 }
 
 function redact(view: RoomView, entry: string): RoomView {

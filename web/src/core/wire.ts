@@ -50,6 +50,27 @@ export interface Body {
   files?: FileRef[];
 }
 
+/** What a body says of its files, as far as it says it as it should: it may be another region's words. */
+export function filesOf(body: Body | null | undefined): readonly FileRef[] {
+  const files: unknown = body?.files;
+  if (!Array.isArray(files)) return NO_FILES;
+  return files.every(isFileRef) ? files : files.filter(isFileRef);
+}
+
+const NO_FILES: readonly FileRef[] = [];
+
+function isFileRef(said: unknown): said is FileRef {
+  if (typeof said !== "object" || said === null) return false;
+  const { id, name, type, size } = said as Record<string, unknown>;
+  return typeof id === "string" && typeof name === "string" && typeof type === "string" && typeof size === "number";
+}
+
+/** The words of a body; none where there should be some are none. */
+export function textOf(body: Body | null | undefined): string {
+  const text: unknown = body?.text;
+  return typeof text === "string" ? text : "";
+}
+
 /** One row of a room's or an inbox's order, as its reader sees it. */
 export interface Row {
   t: "row";

@@ -84,12 +84,12 @@ export class Api {
   setTitle = (id: string, client_id: string, title: string) =>
     this.ask(`/v1/rooms/${id}/title`, { method: "PUT", body: { client_id, title } });
   makeFile = (name: string, size: number) => this.ask("/v1/files", { method: "POST", body: { name, size } }) as Promise<FileInfo>;
-  file = (id: string) => this.ask(`/v1/files/${id}`) as Promise<FileInfo>;
+  file = (id: string) => this.ask(`/v1/files/${encodeURIComponent(id)}`) as Promise<FileInfo>;
   putPart = (id: string, span: Span, part: Blob, signal: AbortSignal, onBytes: (bytes: number) => void) =>
-    this.signed((token) => sendPart(`/v1/files/${id}/content`, token, span, part, signal, onBytes));
+    this.signed((token) => sendPart(`/v1/files/${encodeURIComponent(id)}/content`, token, span, part, signal, onBytes));
   bytes = (path: string, into: Received, signal: AbortSignal, onBytes?: (bytes: number) => void) => this.signed((token) => fetchBytes(path, token, into, signal, onBytes));
   files = (before: string | null, limit: number) => this.ask(`/v1/files?limit=${limit}${before === null ? "" : `&before=${encodeURIComponent(before)}`}`) as Promise<Files>;
-  deleteFile = (id: string) => this.ask(`/v1/files/${id}`, { method: "DELETE" });
+  deleteFile = (id: string) => this.ask(`/v1/files/${encodeURIComponent(id)}`, { method: "DELETE" });
   setAvatar = (file: string | null) => this.ask("/v1/me/avatar", { method: "PUT", body: { file } }) as Promise<{ avatar: string | null }>;
   signOut = () => this.ask("/v1/sessions/current", { method: "DELETE" });
   signOutEverywhere = () => this.ask("/v1/sessions", { method: "DELETE" });

@@ -17,7 +17,7 @@ export class ApiError extends Error {
 
   /** May the same request succeed a moment later? */
   get passing(): boolean {
-    return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
+    return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504 || this.code === "downloads_too_many";
   }
 }
 

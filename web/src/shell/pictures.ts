@@ -35,7 +35,7 @@ export const isShown = (type: string) => SHOWN.has(type);
 export const isPicture = ({ type, size, width, height, thumbnail }: FileRef) =>
   isShown(type) && width != null && height != null && (thumbnail === true || size <= WHOLE_BYTES_MAX);
 
-export const contentPath = (file: string) => `/v1/files/${file}/content`;
+export const contentPath = (file: string) => `/v1/files/${encodeURIComponent(file)}/content`;
 export const picturePath = ({ id, thumbnail }: FileRef) => `${contentPath(id)}${thumbnail === true ? "?size=small" : ""}`;
 export const avatarPath = (person: string, version: string) => `/v1/avatars/${person}?v=${encodeURIComponent(version)}`;
 

@@ -3,6 +3,7 @@ import { VisuallyHidden } from "@mantine/core";
 import { useEffect, useRef, useState } from "react";
 
 import type { State } from "../core/model";
+import { filesOf, textOf } from "../core/wire";
 import { filesWords } from "./fileWords";
 import { useClient } from "./hooks";
 import { personName, roomTitle } from "./words";
@@ -16,7 +17,7 @@ function sentence(state: State, room: string, seq: number): string {
   const row = view?.rows.findLast((one) => one.seq === seq);
   const who = row?.author == null ? "Somebody" : personName(state, row.author);
   const where = state.open === room || view === undefined ? "" : ` in ${roomTitle(state, view.info)}`;
-  return `${who}${where}: ${(row?.body?.text || filesWords(row?.body?.files ?? [])).slice(0, CHARS_MAX)}`;
+  return `${who}${where}: ${(textOf(row?.body) || filesWords(filesOf(row?.body))).slice(0, CHARS_MAX)}`;
 }
 
 export function Announcer() {

@@ -5,7 +5,7 @@ import { useMemo } from "react";
 import type { Pending } from "../core/model";
 import { empty } from "../core/outbox";
 import { awaited } from "../core/uploads";
-import { type FileRef, type Person, regionOf, type Row } from "../core/wire";
+import { type FileRef, filesOf, type Person, regionOf, type Row, textOf } from "../core/wire";
 import { Avatar } from "./Avatar";
 import { MessageFiles } from "./Files";
 import { useClient, useCore } from "./hooks";
@@ -48,7 +48,7 @@ function Words({ row, author, stop }: { row: Row; author: string; stop: boolean 
     case "waiting":
       return <div aria-label="On its way"><Skeleton height={10} width="70%" mt={6} mb={8} /><Skeleton height={10} width="45%" /></div>;
     default:
-      return <Content text={row.body?.text ?? ""} files={row.body?.files ?? []} stop={stop} />;
+      return <Content text={textOf(row.body)} files={filesOf(row.body)} stop={stop} />;
   }
 }
 
@@ -67,7 +67,7 @@ function Tools({ row, me }: { row: Row; me: Person }) {
   const creator = useCore((state) => state.rooms.get(row.stream)?.info.creator);
   const mayErase = row.id !== null && (row.author === me.id || creator === me.id);
   const { id } = row;
-  const text = row.body?.text ?? "";
+  const text = textOf(row.body);
   if (text === "" && !mayErase) return null;
   return (
     <div className="message-tools">

@@ -31,11 +31,12 @@ export default function MyFiles({ onClose }: { onClose: () => void }) {
   const [first] = query.data?.pages ?? [];
   const files = query.data?.pages.flatMap((page) => page.files) ?? [];
 
-  /** When a file has gone the focus goes on to its neighbour. */
+  /** When a file has gone the focus goes on to its neighbour, or to the list when it was the only one. */
   function gone(at: number) {
     void query.refetch();
     const items = [...(list.current?.children ?? [])];
-    (items[at + 1] ?? items[at - 1] ?? list.current)?.querySelector<HTMLElement>("button")?.focus();
+    const next = (items[at + 1] ?? items[at - 1])?.querySelector<HTMLElement>("button");
+    (next ?? list.current)?.focus();
   }
 
   return (
@@ -44,7 +45,7 @@ export default function MyFiles({ onClose }: { onClose: () => void }) {
       {query.isError && <p className="note" role="alert">Your files could not be had: {faultWords(query.error)}. <Button size="compact-xs" variant="light" onClick={() => void query.refetch()}>Try again</Button></p>}
       {query.isPending && <Loader type="dots" aria-label="Fetching your files" />}
       {first !== undefined && files.length === 0 && <p className="note">No files yet. What you send in rooms shows here.</p>}
-      <ul className="my-files" ref={list} aria-label="My files">
+      <ul className="my-files" ref={list} tabIndex={-1} aria-label="My files">
         {files.map((file, at) => <Item key={file.id} file={file} onGone={() => gone(at)} />)}
       </ul>
       {query.hasNextPage && <Button variant="light" fullWidth loading={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>Older files</Button>}

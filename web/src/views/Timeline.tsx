@@ -7,7 +7,7 @@ import { Button, Loader } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, type RefObject, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
-import type { Person } from "../core/wire";
+import { filesOf, type Person } from "../core/wire";
 import { useClient, useCore, useToday } from "./hooks";
 import { filesHeight } from "./gallery";
 import { DownIcon } from "./icons";
@@ -39,7 +39,7 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
     getScrollElement: () => scroller.current,
     estimateSize: (index) => {
       const item = items[index];
-      return item?.kind === "message" ? 60 + filesHeight(item.row.body?.files ?? []) : 36;
+      return item?.kind === "message" ? 60 + filesHeight(filesOf(item.row.body)) : 36;
     },
     getItemKey: useCallback((index: number) => items[index]?.key ?? index, [items]),
     anchorTo: "end",

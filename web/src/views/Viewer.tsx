@@ -2,7 +2,7 @@
 import { ActionIcon, Loader, Modal } from "@mantine/core";
 import { type KeyboardEvent, type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 
-import type { FileRef, Row } from "../core/wire";
+import { type FileRef, filesOf, type Row } from "../core/wire";
 import { contentPath, picturePath } from "../shell/pictures";
 import { useDownload, usePicture } from "./fileHooks";
 import { fileFault, percent, sizeWords } from "./fileWords";
@@ -23,7 +23,7 @@ interface Shown {
 
 /** The pictures of the rows on hand, the oldest first. */
 export function picturesOf(rows: readonly Row[]): Shown[] {
-  return rows.flatMap((row) => (row.state === "ok" ? partsOf(row.body?.files ?? []).pictures.map((file) => ({ file, row })) : []));
+  return rows.flatMap((row) => (row.state === "ok" ? partsOf(filesOf(row.body)).pictures.map((file) => ({ file, row })) : []));
 }
 
 export default function Viewer({ room, file, onFile, onClose }: { room: string; file: string; onFile: (file: string) => void; onClose: () => void }) {

@@ -40,7 +40,7 @@ export function extension(name: string): string {
 
 /** A name that the server takes, with its end still on it. */
 export function fitName(name: string): string {
-  const chars = Array.from(name.replaceAll(/[\p{Cc}/\\]/gu, " ").trim());
+  const chars = Array.from(name.replaceAll(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}/\\]|(?![\u200c\u200d])\p{Cf}/gu, " ").trim());
   if (chars.length === 0) return "file";
   if (chars.length <= FILE_NAME_CHARS_MAX) return chars.join("");
   const end = extension(name) === "" ? "" : name.slice(name.lastIndexOf("."));
@@ -83,6 +83,7 @@ export function uploadWords(upload: Upload, live: boolean): string {
 const FAULTS: Record<string, string> = {
   file_too_large: `it is larger than ${sizeWords(FILE_BYTES_MAX)}. Send a smaller one`,
   quota_exceeded: "your space is full. Delete files that you need no longer, then try again",
+  files_too_many: "you have too many files. Delete some that you need no longer, then try again",
   uploads_too_many: "too many of your files are unfinished. Wait until some have arrived, then try again",
   name_malformed: "its name cannot be used. Rename it and attach it anew",
   infected: "harmful content was found in it",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,10 +22,12 @@ from moonbow.base.errors import Unavailable
 from ..ports import Missing
 
 LOCAL_S = 10.0  # for a disk to answer
+STAGED_S = 600.0  # after which nobody writes any more what is half written: sooner than the sweeper's last look
 RETRY_S = 30.0  # for S3: what SeaweedFS needs to choose another leading master, and then some
 TRY_S = 10.0  # one attempt at S3
 ATTEMPTS_MAX = 1_000  # time ends them first
 DELETES = 8  # at one time
+_STAGED = re.compile(r"[^#]+#[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,25 @@ class ObjectsDirectory(ObjectsStored):
         await super()._put(key, content)
         await asyncio.to_thread(sync, self._folder, self._folder / key)
 
+    async def keys(self, prefix: str, limit: int) -> list[str]:
+        await asyncio.to_thread(tidy, self._folder / prefix)
+        return await super().keys(prefix, limit)
+
     async def delete(self, keys: Sequence[str]) -> None:
         await super().delete(keys)
         for folder in {(self._folder / key).parent for key in keys} - {self._folder}:
             with suppress(OSError):  # somebody else's objects are in it
                 folder.rmdir()
+
+
+def tidy(folder: Path) -> None:
+    """Remove what processes that were killed have left half written: obstore writes to `key#1` and does not list it."""
+    ended = time.time() - STAGED_S
+    with suppress(OSError):  # no such folder, or somebody else tidies
+        for path in folder.iterdir():
+            if _STAGED.fullmatch(path.name) and path.stat().st_mtime < ended:
+                path.unlink(missing_ok=True)
+        folder.rmdir()  # if that is all there was
 
 
 def sync(root: Path, path: Path) -> None:
