@@ -80,9 +80,9 @@ def test_up_says_where_to_go_and_who_to_be(state: Path) -> None:
 def test_everything_is_ready_and_within_its_memory(state: Path) -> None:
     from moonbow.cli.status import memory_bytes
 
+    eventually(lambda: {process["state"] for process in _status(state)["processes"]} == {"ready"}, within_s=20)
     status = _status(state)
     assert status["ready"]
-    assert {process["state"] for process in status["processes"]} == {"ready"}
     pids = [status["pid"], *(process["pid"] for process in status["processes"])]
     assert sum(map(memory_bytes, pids)) / 1_048_576 < PSS_MIB_MAX
     shown = moonbow("status", "--state", str(state)).stdout
@@ -138,10 +138,10 @@ def test_a_killed_site_is_dead_until_it_is_started(state: Path, world: World) ->
     assert _states(state, "paris") == {"killed"}
     assert not [line for line in running_in(state) if "--site\0paris" in line or "/sites/paris/" in line]
     eventually(lambda: _bootstrap(state, world, 0).headers["moonbow-site"] == "frankfurt")
-    assert _states(state, "frankfurt") == {"ready"}
+    eventually(lambda: _states(state, "frankfurt") == {"ready"}, within_s=20)
     started = moonbow("start", "paris", "--state", str(state))
     assert started.returncode == 0, started.stderr
-    assert _states(state, "paris") == {"ready"}
+    eventually(lambda: _states(state, "paris") == {"ready"}, within_s=20)
 
 
 def test_a_dead_region_is_answered_by_the_resilient_one(state: Path, world: World) -> None:
@@ -184,7 +184,7 @@ def test_a_drained_site_gets_nobody_and_comes_back(state: Path, world: World) ->
     assert _status(state)["drain"] == ["frankfurt"]
     assert "drained" in moonbow("status", "--state", str(state)).stdout
     assert moonbow("start", "frankfurt", "--state", str(state)).returncode == 0
-    assert _states(state, "frankfurt") == {"ready"}
+    eventually(lambda: _states(state, "frankfurt") == {"ready"}, within_s=20)
     assert _status(state)["drain"] == []
 
 

@@ -70,6 +70,7 @@ class Spec:
     listens: tuple[Listener, ...] = ()
     serves_people: bool = False  # holds people's connections: is asked to drain, and stops first
     keeps_data: bool = False  # others' data: is ready before the seed, and may take its time for that
+    late: bool = False  # nobody waits for it: it starts when the world is ready
     stop_turn: int = 0  # the higher, the later it is stopped
     term_s: float = TERM_S
     env: tuple[tuple[str, str], ...] = ()
@@ -166,6 +167,7 @@ def _backup(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
         Probe("http", host, Ports.BACKUP, "/healthz"),
         state / "sites" / site / "logs" / "backup.jsonl",
         listens=(Listener("tcp", host, Ports.BACKUP),),
+        late=True,
     )
 
 
@@ -199,6 +201,7 @@ def _watch(world: World, state: Path, engines: Engines) -> Spec:
         Probe("http", host, Ports.WATCH, "/metrics"),
         state / "world" / "logs" / "watch.jsonl",
         listens=(Listener("tcp", host, Ports.WATCH),),
+        late=True,
     )
 
 

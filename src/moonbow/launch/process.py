@@ -133,9 +133,11 @@ async def _start(launcher: Launcher, balancers: list[Balancer]) -> None:
     await launcher.supervisor.start(data)
     await launcher.supervisor.until_ready(DATA_READY_S, data)
     await seed_demo(launcher.world, launcher.state)
-    await launcher.supervisor.start()
-    await launcher.supervisor.until_ready(READY_S)
+    prompt = [keeper for keeper in launcher.supervisor.keepers.values() if not keeper.spec.late]
+    await launcher.supervisor.start(prompt)
+    await launcher.supervisor.until_ready(READY_S, prompt)
     await until_open(launcher.world, launcher.state, balancers)
+    await launcher.supervisor.start()
 
 
 async def _until(stopping: asyncio.Event, work: Awaitable[object]) -> None:

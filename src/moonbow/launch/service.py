@@ -192,7 +192,7 @@ class Service:
 
     async def _until_ready(self, keepers: list[Keeper]) -> None:
         await self.supervisor.until_ready(DATA_READY_S, [keeper for keeper in keepers if keeper.spec.keeps_data])
-        await self.supervisor.until_ready(READY_S, keepers)
+        await self.supervisor.until_ready(READY_S, [keeper for keeper in keepers if not keeper.spec.late])
 
     async def _restart(self, name: str) -> list[Keeper]:
         """Every process of a site, started; gateways that said farewell are replaced, for they cannot take it back."""
