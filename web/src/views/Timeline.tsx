@@ -120,12 +120,15 @@ function useFollowing(scroller: RefObject<HTMLDivElement | null>, hasRows: boole
   useEffect(() => {
     const element = scroller.current;
     if (element === null || !hasRows) return;
-    const near = () => element.scrollHeight - element.scrollTop - element.clientHeight <= NEAR_END_PX;
-    let was = near(); // as of the last scrolling: what grows afterwards does not count
+    const last = () => element.scrollHeight - element.clientHeight;
+    let end = last(); // as last laid out: at a scroll event the list may have grown or got room already, which does not count
+    const near = () => Math.min(end, last()) - element.scrollTop <= NEAR_END_PX;
+    let was = near();
     const onScroll = () => {
       was = near();
     };
     const observer = new ResizeObserver(() => {
+      end = last();
       if (was) follow();
     });
     element.addEventListener("scroll", onScroll);
