@@ -61,7 +61,7 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   }, [client, room, wantsMore]);
 
   useAttention(atEnd);
-  useFollowing(scroller, hasRows, useCallback(() => virtual.scrollToEnd(), [virtual]));
+  useFollowing(scroller, hasRows, items.at(-1)?.key, useCallback(() => virtual.scrollToEnd(), [virtual]));
 
   const onScroll = () => setAtEnd(virtual.isAtEnd(NEAR_END_PX));
   const last = items.findLast((item) => FOCUSABLE.has(item.kind))?.key ?? null;
@@ -115,21 +115,28 @@ export function Timeline({ room, me }: { room: string; me: Person }) {
   );
 }
 
-/** Who is at the end stays there when the list gets lower, as when one attaches files, and when what is in it grows. */
-function useFollowing(scroller: RefObject<HTMLDivElement | null>, hasRows: boolean, follow: () => void): void {
+/**
+ * Who is at the end stays there when the list gets lower, as when one attaches files, when what is in it grows, and
+ * when another item becomes the last one: a sent message replaces the one that waited, with another height at first.
+ */
+function useFollowing(scroller: RefObject<HTMLDivElement | null>, hasRows: boolean, last: string | undefined, follow: () => void): void {
+  const was = useRef(true);
+  useLayoutEffect(() => {
+    if (was.current) follow();
+  }, [last, follow]);
   useEffect(() => {
     const element = scroller.current;
     if (element === null || !hasRows) return;
-    const last = () => element.scrollHeight - element.clientHeight;
-    let end = last(); // as last laid out: at a scroll event the list may have grown or got room already, which does not count
-    const near = () => Math.min(end, last()) - element.scrollTop <= NEAR_END_PX;
-    let was = near();
+    const lowest = () => element.scrollHeight - element.clientHeight;
+    let end = lowest(); // as last laid out: at a scroll event the list may have grown or got room already, which does not count
+    const near = () => Math.min(end, lowest()) - element.scrollTop <= NEAR_END_PX;
+    was.current = near();
     const onScroll = () => {
-      was = near();
+      was.current = near();
     };
     const observer = new ResizeObserver(() => {
-      end = last();
-      if (was) follow();
+      end = lowest();
+      if (was.current) follow();
     });
     element.addEventListener("scroll", onScroll);
     for (const one of [element, ...element.children]) observer.observe(one);
