@@ -35,7 +35,7 @@ def test_a_redaction_overtakes_a_body(tmp_path: Path) -> None:
 
         emea.line.request = slow  # type: ignore[method-assign]
         for _ in range(2):
-            assert await flow.fetch_now(entries) == {answer.entry: ("erased", None)}
+            assert await flow.foreign.fetch_now(entries) == {answer.entry: ("erased", None)}
         assert flow.live.bodies.get(answer.entry or "", flow.clock()) is None
 
     asyncio.run(with_sides(tmp_path, go, "emea", "apac"))

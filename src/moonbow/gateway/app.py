@@ -22,11 +22,11 @@ from moonbow.base.errors import MoonbowError
 from moonbow.base.ids import home
 from moonbow.wire.values import Fault, Problem
 
-from . import files, operator, problems
+from . import files, operator, people, problems, rooms
 from .document import describe
 from .frames import encode
+from .house import CALLS_BURST, CALLS_PER_S, House, provide_claims, provide_house
 from .pages import Page, serve_page
-from .rest import CALLS_BURST, CALLS_PER_S, HANDLERS, House, provide_claims, provide_house
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("moonbow.gateway.access")
@@ -47,7 +47,7 @@ def openapi(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
 def make_api(house: House) -> Litestar:
     """The API as Litestar serves it."""
     return Litestar(
-        route_handlers=[*HANDLERS, *files.HANDLERS, *operator.HANDLERS, openapi],
+        route_handlers=[*people.HANDLERS, *rooms.HANDLERS, *files.HANDLERS, *operator.HANDLERS, openapi],
         dependencies={"house": Provide(provide_house), "claims": Provide(provide_claims)},
         exception_handlers={Exception: _problem, HTTPException: _problem, 404: _problem, 405: _problem, 500: _problem},
         state=State({"house": house}),

@@ -26,8 +26,8 @@ from moonbow.wire import rest as wire
 from moonbow.wire.files import FileInfo, Files
 
 from .frames import encode, rfc3339
+from .house import Asker, House, IdPath, TheHouse, parse_person, require_colleagues
 from .problems import MEDIA_TYPE, problem_of
-from .rest import Asker, House, IdPath, TheHouse, parse_person, require_colleagues
 
 WEBP = "image/webp"
 Count = Callable[[AsyncGenerator[bytes]], AsyncGenerator[bytes]]

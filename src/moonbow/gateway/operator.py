@@ -21,7 +21,7 @@ from moonbow.directory.tokens import is_operator
 from moonbow.wire import traffic
 from moonbow.world import Ports, SiteRef, World, site_address
 
-from .rest import Asker, TheHouse
+from .house import Asker, TheHouse
 
 ASK_S = 3.0
 PAGE_BYTES_MAX = 4_194_304

@@ -47,10 +47,10 @@ from .doors import Doors
 from .erasure import TimelineErasure, take_up, tend
 from .flow import Flow
 from .homes import Homes
+from .house import Calls, House
+from .hub import Hub
 from .operator import Directors
 from .pages import load_pages
-from .rest import Calls, House
-from .socket import Hub
 
 log = logging.getLogger("moonbow.gateway")
 GOING_S = 2.0

@@ -10,30 +10,28 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
-from picows import WSUpgradeResponseWithListener as Upgraded
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from prometheus_client import Counter, Gauge
 
 from moonbow.base import limits
 from moonbow.base.errors import MoonbowError, Refused, Unavailable
 from moonbow.base.ids import is_uuid, new_id, parse_id
 from moonbow.timeline import transactions
-from moonbow.timeline.model import Answer, Post
-from moonbow.timeline.ports import Store
 from moonbow.wire import stream as wire
 from moonbow.wire import values
 
 from . import problems
-from .flow import Flow
 from .frames import encode
 from .live import Session
-from .messages import Attaches, body_with_files, plain_body
+from .posting import Posting
+
+if TYPE_CHECKING:
+    from .hub import Hub
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("moonbow.gateway.access")
@@ -46,7 +44,6 @@ FRAMES_BURST = 1000.0
 PAUSE_BYTES = 262_144
 HELLO_S = 5.0
 LEAVE_S = 2.0  # for a client to answer our close
-WAITING_MAX = 256  # messages behind one whose files are being looked up
 SLOW_S = 10.0  # for one that did not read to read what was sent, and the close behind it
 _decode = msgspec.json.Decoder(wire.ClientFrame).decode
 TEXT = WSMsgType.TEXT
@@ -73,140 +70,6 @@ class Devices(Protocol):
     async def watch(self, session: str, people: list[str]) -> list[values.Presence]: ...
 
 
-class Hub:
-    """Everything the sockets of a gateway share."""
-
-    def __init__(
-        self,
-        flow: Flow,
-        store: Store,
-        files: Attaches,
-        check: Callable[[str], Claims],
-        devices: Devices,
-        region: str,
-        site: str,
-        city: str,
-    ) -> None:
-        self.flow, self.store, self.check, self.devices = flow, store, check, devices
-        self.files = files
-        self.region, self.site, self.city = region, site, city
-        self.sockets: set[Socket] = set()
-        self.draining = False
-        self.watchers: dict[str, set[Socket]] = {}
-        self.load: Callable[[], str] = lambda: ""
-        self.loop = asyncio.get_running_loop()
-        self._dirty: list[Socket] = []
-        self._left = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def accept(self, request: WSUpgradeRequest) -> Upgraded:
-        """A new socket, or a problem document, for a handshake."""
-        headers = {
-            "Moonbow-Region": self.region, "Moonbow-Site": self.site, "Content-Type": problems.MEDIA_TYPE,
-        }  # fmt: skip
-        try:
-            if request.path.split(b"?", 1)[0] != b"/v1/stream":
-                raise Refused("not_found", "the stream is at /v1/stream", status=404)
-            token, protocol = _token_of(request)
-            claims = self.check(token)
-        except MoonbowError as error:
-            problem = problems.problem_of(error)
-            body = encode(problem)
-            return Upgraded(WSUpgradeResponse.create_error_response(problem.status, body, headers), None)
-        headers = {
-            "Moonbow-Region": self.region, "Moonbow-Site": self.site, "endpoint-load-metrics": self.load(),
-        }  # fmt: skip
-        if protocol:
-            headers["Sec-WebSocket-Protocol"] = wire.PROTOCOL
-        about = {
-            "person": claims.sub,
-            "address": request.headers.get("x-envoy-external-address", ""),
-            "agent": request.headers.get("User-Agent", "")[:200],
-        }
-        socket = Socket(self, claims, about)
-        socket.door = request.headers.get("x-moonbow-door", "").partition(".")[0]
-        return Upgraded(WSUpgradeResponse.create_101_response(headers), socket)
-
-    def spawn(self, work: Coroutine[Any, Any, None], socket: Socket) -> None:
-        """Run work for a socket; what it refuses is told to that socket alone."""
-        task = self.loop.create_task(self._guard(work, socket))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guard(self, work: Coroutine[Any, Any, None], socket: Socket) -> None:
-        try:
-            await work
-        except MoonbowError as error:
-            socket.problem(error)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("a frame failed")
-            socket.cut(1011, "internal")
-
-    def dirty(self, socket: Socket) -> None:
-        """This socket has frames to write at the end of the turn."""
-        if not self._dirty:
-            self.loop.call_soon(self._flush)
-        self._dirty.append(socket)
-
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for socket in dirty:
-            socket.flush()
-
-    def migrate(self, reason: str, within_s: float) -> None:
-        """Ask every client to move to another gateway."""
-        self.draining = True
-        self._ask_to_go(reason, within_s, self.sockets)
-
-    def leave_doors(self, sites: frozenset[str], within_s: float) -> None:
-        """Ask those who came in by a door of one of these sites to come in by another: those doors are going."""
-        self._ask_to_go("door", within_s, [socket for socket in self.sockets if socket.door in sites])
-
-    def _ask_to_go(self, reason: str, within_s: float, sockets: Iterable[Socket]) -> None:
-        frame = encode(wire.Migrate(reason=reason, within_s=within_s))
-        for socket in sockets:
-            socket.send(frame)
-
-    def revoke(self, person: str, sid: str | None, before: float) -> None:
-        """Close the sockets of signed-out sessions: one family, or all of a person begun before a time."""
-        for socket in [s for s in self.sockets if s.claims.sub == person]:
-            if (sid is None and socket.began < before) or socket.claims.sid == sid:
-                socket.cut(wire.CLOSE_REVOKED, "signed out")
-
-    def presence(self, changed: list[values.Presence]) -> None:
-        """Tell those who watch."""
-        for presence in changed:
-            watchers = self.watchers.get(presence.person)
-            if watchers:
-                frame = encode(presence)
-                for socket in watchers:
-                    socket.send(frame)
-
-    def own_presence(self, changed: list[values.Presence]) -> None:
-        """Tell people's own devices how they are shown: `invisible` is said to nobody else."""
-        for presence in changed:
-            frame = encode(presence)
-            for session in self.flow.live.people.get(presence.person, ()):
-                session.send(frame)
-
-    def left(self) -> None:
-        """A socket has gone."""
-        self._left.set()
-
-    async def emptied(self) -> None:
-        """Wait until the last socket has gone."""
-        while self.sockets:
-            self._left.clear()
-            await self._left.wait()
-
-    def close(self, code: int, reason: str) -> None:
-        """Close every socket."""
-        for socket in list(self.sockets):
-            socket.cut(code, reason)
-
-
 class Socket(WSListener):
     """One client's connection."""
 
@@ -214,10 +77,10 @@ class Socket(WSListener):
         "_began_replay",
         "_early",
         "_expiry",
+        "_posting",
         "_ready",
         "_tokens",
         "_tokens_at",
-        "_waiting",
         "about",
         "began",
         "claims",
@@ -242,7 +105,7 @@ class Socket(WSListener):
         self.started = self.paused = self._began_replay = False
         self.watched: list[str] = []
         self._early: list[bytes] = []
-        self._waiting: deque[wire.Post] = deque()  # posts with files, and those behind them
+        self._posting = Posting(self)
         self._ready: asyncio.Future[None] | None = None
         self._tokens, self._tokens_at = FRAMES_BURST, hub.loop.time()
         self._expiry: asyncio.TimerHandle | None = None
@@ -360,37 +223,9 @@ class Socket(WSListener):
             raise Refused("client_id_malformed", "a client_id is a lower-case UUID", place="$.client_id")
         try:
             _room_id(frame.room)
-            if frame.files or self._waiting:
-                if len(self._waiting) >= WAITING_MAX:
-                    raise Unavailable("busy", f"{WAITING_MAX} messages wait for files")
-                self._waiting.append(frame)
-                if len(self._waiting) == 1:
-                    self.hub.spawn(self._post_waiting(), self)
-                return
-            self._submit(frame, plain_body(frame.text))
+            self._posting.take(frame)
         except MoonbowError as error:
             self.problem(error, re="post", client_id=frame.client_id)
-
-    def _submit(self, frame: wire.Post, body: bytes) -> None:
-        post = Post(self.claims.sub, frame.room, frame.client_id, body)
-        self.hub.store.submit(transactions.post, (post,), _Posted(self, frame.client_id, frame.room))
-
-    async def _post_waiting(self) -> None:
-        """Post what carries files, and what was said behind it, in the order in which it was said."""
-        while self._waiting:
-            frame = self._waiting[0]
-            try:
-                self._submit(frame, await self._body(frame))
-            except MoonbowError as error:
-                self.problem(error, re="post", client_id=frame.client_id)
-            finally:
-                self._waiting.popleft()
-
-    async def _body(self, frame: wire.Post) -> bytes:
-        if not frame.files:
-            return plain_body(frame.text)
-        author = self.claims.sub
-        return await body_with_files(self.hub.files, author, frame.room, frame.client_id, frame.text, frame.files)
 
     async def _begin_or_go(self, frame: wire.Hello | wire.Resume) -> None:
         """Half a beginning is none, and hello comes once: the client is to come again, perhaps to a sister."""
@@ -558,32 +393,6 @@ class Socket(WSListener):
             self.hub.devices.disconnected(self.ident, lost=not _said_goodbye(self.transport))
 
 
-class _Posted:
-    """Called when a post's transaction is over: the answer goes to the socket that asked."""
-
-    __slots__ = ("client_id", "room", "socket")
-
-    def __init__(self, socket: Socket, client_id: str, room: str) -> None:
-        self.socket, self.client_id, self.room = socket, client_id, room
-
-    def __call__(self, answer: Answer | None, error: BaseException | None) -> None:
-        if isinstance(error, MoonbowError):
-            self.socket.problem(error, re="post", client_id=self.client_id)
-        elif answer is not None:
-            self.socket.send(
-                encode(
-                    wire.Ack(
-                        client_id=self.client_id,
-                        state=answer.state,
-                        room=self.room,
-                        id=answer.entry,
-                        seq=answer.seq,
-                        code=answer.code,
-                    )
-                )
-            )
-
-
 def _framed(payload: bytes) -> bytes:
     """A server's text frame (RFC 6455, section 5.2)."""
     size = len(payload)
@@ -592,18 +401,6 @@ def _framed(payload: bytes) -> bytes:
     if size < 65_536:
         return b"\x81\x7e" + size.to_bytes(2, "big") + payload
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
-
-
-def _token_of(request: WSUpgradeRequest) -> tuple[str, bool]:
-    """The access token of a handshake, and whether the client speaks subprotocols."""
-    offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
-    bearer = request.headers.get("Authorization", "")
-    if bearer.startswith("Bearer "):
-        return bearer[7:], wire.PROTOCOL in offered
-    for protocol in offered:
-        if protocol.startswith(wire.TOKEN_PROTOCOL):
-            return protocol.removeprefix(wire.TOKEN_PROTOCOL), wire.PROTOCOL in offered
-    raise Refused("token_missing", "an access token is needed", status=401)
 
 
 def _said_goodbye(transport: WSTransport) -> bool:
