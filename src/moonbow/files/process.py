@@ -110,9 +110,8 @@ class Files:
 
     async def erase(self, person: str) -> dict[str, int]:
         """Erase everything a person of this region has here; how many files, shares and avatars.  Safe to repeat."""
-        found = await self.catalogue.erase(person, self.clock())
-        await self.avatars.erase(person)
-        return found
+        await self.avatars.erase(person)  # first: what fails here is tried again, and the count below is told once
+        return await self.catalogue.erase(person, self.clock())
 
     # -- the sweeper -----------------------------------------------------------------------------------------------
 
