@@ -122,6 +122,7 @@ class MariaConnection(Connection):  # type: ignore[misc]  # it has no types
     """PyMySQL's, which answers several questions at once."""
 
     _sock: ssl.SSLSocket
+    _result: Rows
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -140,16 +141,16 @@ class MariaConnection(Connection):  # type: ignore[misc]  # it has no types
 
     def ask(self, sql: str) -> list[Sequence[Any]]:
         """The rows of each statement of `sql`."""
-        cursor = self.cursor()
-        cursor.execute(sql)
-        found: list[Sequence[Any]] = [cursor.fetchall()]
-        while cursor.nextset():
-            found.append(cursor.fetchall())
+        self.query(sql)
+        found: list[Sequence[Any]] = [self._result.rows or ()]
+        while self._result.has_next:
+            self.next_result()
+            found.append(self._result.rows or ())
         return found
 
     def change(self, sql: str) -> int:
         """How many rows a statement changed."""
-        return int(self.cursor().execute(sql))
+        return int(self.query(sql))
 
     def abandon(self) -> None:
         """Close, whatever the server says to it."""

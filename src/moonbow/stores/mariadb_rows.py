@@ -39,7 +39,7 @@ class Rows(MySQLResult):  # type: ignore[misc]  # it has no types
         data: bytes = connection._rfile.peek()
         packet, size, number = 0, len(data), connection._next_seq_id
         while packet + 4 < size:
-            end = packet + 4 + int.from_bytes(data[packet : packet + 3], "little")
+            end = packet + 4 + (data[packet] | data[packet + 1] << 8 | data[packet + 2] << 16)
             if end > size or data[packet + 3] != number or data[packet + 4] >= _NO_ROW:
                 break
             found.append(_row(data, packet + 4, takers))
@@ -53,11 +53,16 @@ def _row(data: bytes, at: int, takers: list[Callable[[bytes], Any]]) -> tuple[An
     for take in takers:
         length = data[at]
         at += 1
-        if length >= _NULL:
-            if length == _NULL:
-                row.append(None)
-                continue
-            count = {_TWO: 2, _THREE: 3}.get(length, 8)
+        if length < _NULL:
+            pass
+        elif length == _TWO:
+            length = data[at] | data[at + 1] << 8
+            at += 2
+        elif length == _NULL:
+            row.append(None)
+            continue
+        else:
+            count = 3 if length == _THREE else 8
             length = int.from_bytes(data[at : at + count], "little")
             at += count
         row.append(take(data[at : at + length]))
