@@ -25,7 +25,7 @@ from moonbow.timeline.ports import Callback, Tx
 from .timeline_batch import Engine, Work, run_batch
 
 log = logging.getLogger(__name__)
-ANSWER_S_MAX = 0.002  # that a batch waits for those whom the one before answered
+ANSWER_S_MAX = 0.002  # that a batch waits for those whom the one before answered, if they were several
 READS_MAX = 1_024  # waiting for a thread, where an engine reads in threads
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,7 +126,8 @@ class WritingStore(ABC):
                 self._answered.clear()
                 with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
                     self._loop.call_soon_threadsafe(self._finish, works, fresh, queued)
-                    self._answered.wait(ANSWER_S_MAX)
+                    if len(works) > 1:
+                        self._answered.wait(ANSWER_S_MAX)
             due_s = self._chore(last=not more)
 
     def _take(self, within_s: float | None) -> list[Work | None]:
