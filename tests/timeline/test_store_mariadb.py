@@ -8,12 +8,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from galera_cluster import SITES, Cluster
 from moonbow.stores.home import HomeRegion
+from moonbow.stores.mariadb_link import Link
 from moonbow.stores.timeline_mariadb import MariaTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.model import Answer, Known, Row
@@ -154,6 +156,59 @@ def test_who_is_erased_while_they_write_has_written_nothing(adapter: MariaAdapte
         other.close()
 
     play(adapter, go)
+
+
+def test_a_member_who_is_remembered_is_asked_for_again_after_another_hand(adapter: MariaAdapter) -> None:
+    """Who may write is remembered from batch to batch; a membership or a person that ended elsewhere has ended here."""
+
+    async def go(store: MariaTimeline) -> None:
+        await make_room(store, ROOM, ADA, BOB, EVE)
+        other = adapter.open()
+        for turn in range(3):
+            for who in (ADA, BOB, EVE):
+                assert (await say(store, who, ROOM, f"{who} {turn}")).state == "placed"
+        await other.write(transactions.change_member, ROOM, ADA, BOB, False)
+        assert (await say(store, BOB, ROOM, "late")).code == "not_member"
+        assert (await say(store, EVE, ROOM, "in time")).state == "placed"
+        await other.write(transactions.erase_person, EVE)
+        assert (await say(store, EVE, ROOM, "late")).code == "person_erased"
+        assert (await say(store, ADA, ROOM, "last")).state == "placed"
+        assert store.retries == 0, "nothing of this is a conflict"
+        other.close()
+
+    play(adapter, go)
+
+
+def test_a_batch_in_which_something_is_sent_again_places_the_rest(adapter: MariaAdapter) -> None:
+    async def go(store: MariaTimeline) -> None:
+        await make_room(store, ROOM, ADA, BOB)
+        first = new_post(ADA, ROOM, "first")
+        placed = await store.write(transactions.post, first)
+        new = [new_post(BOB, ROOM, n) for n in range(3)]
+        answers = await _at_once(store, [(transactions.post, each) for each in (*new, first)])
+        assert answers[-1] == placed
+        assert [answer.seq for answer in answers[:-1]] == [4, 5, 6]
+        assert store.retries == 0, "a client id that is known is no conflict"
+
+    play(adapter, go)
+
+
+BYTES = [0, 1, 250, 251, 16_000, 65_535, 65_536, 70_000, 3]
+
+
+def test_rows_of_every_length_arrive_as_they_are(adapter: MariaAdapter) -> None:
+    """Values on both sides of every way to say a length, and rows that do not fit the buffer."""
+    link = Link(adapter.nodes, "SET SESSION autocommit = 1", several=True)
+    link.ready()
+    lengths = [*BYTES, *range(300), *BYTES]
+    link.run("CREATE TEMPORARY TABLE many(no INT, n INT, t LONGTEXT, nothing INT, b LONGBLOB, d DECIMAL(9, 2))")
+    for no, n in enumerate(lengths):
+        link.run(f"INSERT INTO many VALUES ({no}, {n}, repeat('\u00e4', {n}), NULL, x'{'00ff' * n}', {n} / 4)")
+    first, second = link.run("SELECT n, t, nothing, b, d FROM many ORDER BY no;SELECT 'next', NULL")
+    link.drop()
+    expected = [(n, "\u00e4" * n, None, b"\x00\xff" * n, Decimal(n) / 4) for n in lengths]
+    assert [row == wanted for row, wanted in zip(first, expected, strict=True)] == [True] * len(lengths)
+    assert second == (("next", None),)
 
 
 # -- two sites -------------------------------------------------------------------------------------------------------

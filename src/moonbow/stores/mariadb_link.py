@@ -25,6 +25,8 @@ from pymysql.converters import escape_string
 from moonbow.base.errors import ConfigError
 from moonbow.world import SqlWay
 
+from .mariadb_rows import BUFFER_BYTES, Rows
+
 T = TypeVar("T")
 CONNECT_S = 1.0  # for each step of the way in
 ANSWER_S = 4.0  # a cluster that loses a site stands still for up to 3 s
@@ -119,22 +121,36 @@ class Nodes:
 class MariaConnection(Connection):  # type: ignore[misc]  # it has no types
     """PyMySQL's, which answers several questions at once."""
 
+    _sock: ssl.SSLSocket
+    _result: Rows
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._rfile = self._sock.makefile("rb", BUFFER_BYTES)  # nothing is on its way between two statements
+
+    def _read_query_result(self, unbuffered: bool = False) -> Any:
+        self._result = result = Rows(self)
+        result.read()
+        if result.server_status is not None:
+            self.server_status = result.server_status
+        return result.affected_rows
+
     def wait_for(self, answer_s: float) -> None:
         """How long to wait for an answer from now on."""
         self._read_timeout = answer_s
 
     def ask(self, sql: str) -> list[Sequence[Any]]:
         """The rows of each statement of `sql`."""
-        cursor = self.cursor()
-        cursor.execute(sql)
-        found: list[Sequence[Any]] = [cursor.fetchall()]
-        while cursor.nextset():
-            found.append(cursor.fetchall())
+        self.query(sql)
+        found: list[Sequence[Any]] = [self._result.rows or ()]
+        while self._result.has_next:
+            self.next_result()
+            found.append(self._result.rows or ())
         return found
 
     def change(self, sql: str) -> int:
         """How many rows a statement changed."""
-        return int(self.cursor().execute(sql))
+        return int(self.query(sql))
 
     def abandon(self) -> None:
         """Close, whatever the server says to it."""
@@ -198,19 +214,18 @@ def fill(sql: str, values: Sequence[object]) -> str:
     return "".join(text)
 
 
-def literal(value: object) -> str:
+def literal(value: Any) -> str:
     """A value as MariaDB reads it in a statement, with backslash escapes on."""
-    match value:
-        case None:
-            return "NULL"
-        case str():
-            return f"'{escape_string(value)}'"
-        case int():
-            return str(int(value))
-        case bytes():
-            return f"x'{value.hex()}'"
-        case _:
-            raise TypeError(f"{type(value).__name__} has no place in a statement")
+    kind = type(value)  # a statement of a batch has some two thousand values
+    if kind is str:
+        return f"'{value}'" if "'" not in value and "\\" not in value else f"'{escape_string(value)}'"
+    if value is None:
+        return "NULL"
+    if kind is int or kind is bool:
+        return str(int(value))
+    if kind is bytes:
+        return f"x'{value.hex()}'"
+    raise TypeError(f"{kind.__name__} has no place in a statement")
 
 
 @lru_cache(maxsize=1024)

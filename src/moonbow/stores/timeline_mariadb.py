@@ -30,7 +30,9 @@ from moonbow.vault.ports import Sealer
 from .home import HomeRegion
 from .mariadb_link import Again, Link, Lost, Nodes, fill
 from .timeline_batch import BatchTx, Engine, Undone, Work, refused_write
-from .timeline_mariadb_rows import SCHEMA, VERSION, MariaReads, MariaTx
+from .timeline_mariadb_members import Members
+from .timeline_mariadb_reads import MariaReads, More
+from .timeline_mariadb_rows import SCHEMA, VERSION, MariaTx
 from .timeline_thread import WritingStore
 
 log = logging.getLogger(__name__)
@@ -41,15 +43,13 @@ GIVE_UP_S = 8.0  # after which a batch that finds no cluster is answered so
 PATIENT_S = 4.0  # that a cluster may take to agree who is left, before it is a sign of ill health
 PAUSE_S_MAX = 0.2  # between two tries
 READ_TRIES = 3
+LOOKS = 64  # batches that look for their client ids first, after one of which an id was known
 _MODE = "sql_mode = 'STRICT_ALL_TABLES'"
 WRITING = (
-    f"SET SESSION {_MODE}, tx_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 3,"
+    f"SET SESSION autocommit = 0, {_MODE}, tx_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 3,"
     " idle_write_transaction_timeout = 2"
 )
-READING = (
-    f"SET SESSION {_MODE}, tx_isolation = 'REPEATABLE-READ', idle_readonly_transaction_timeout = 60,"
-    " group_concat_max_len = 16777216"
-)
+READING = f"SET SESSION {_MODE}, tx_isolation = 'REPEATABLE-READ', idle_readonly_transaction_timeout = 60"
 SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;"
 LATEST = f"SET SESSION wsrep_sync_wait = 1;{SNAPSHOT}SET SESSION wsrep_sync_wait = 0;"
 
@@ -110,14 +110,15 @@ class MariaTimeline(WritingStore):
 
         def run() -> None:
             with self._link() as link:
-                result, fault = None, None
+                result, fault, is_open = None, None, True
                 try:
-                    result = _read_from(link, begin, self.region, self._sealer, work, args, kwargs)
+                    result, is_open = _read_from(link, begin, self.region, self._sealer, work, args, kwargs)
                 except BaseException as error:
                     fault = error
                 with contextlib.suppress(RuntimeError):  # the loop has been closed
                     loop.call_soon_threadsafe(tell, result, fault)
-                _end(link)
+                if is_open:
+                    _end(link)
 
         with self._one_read():
             turn = self._readers.submit(run)
@@ -153,22 +154,28 @@ class MariaEngine:
 
     def __init__(self, link: Link, region: str, sealer: Sealer) -> None:
         self.link, self._region, self._sealer = link, region, sealer
-        self.retries = 0
+        self.retries = self._looks = 0
+        self._members = Members()
 
     def transact(self, works: list[Work], run: Callable[[BatchTx], None]) -> BatchTx:
         posts = [work.args[0] for work in works if work.work is transactions.post]
         latest = violated = False
+        look, self._looks = self._looks > 0 or not posts, max(0, self._looks - 1)
         for pause_s in _pauses(GIVE_UP_S):
             try:
-                return self._once(works, posts, run, latest=latest)
+                return self._once(works, posts, run, latest=latest, look=look or latest)
             except _Stale:
                 latest = True
                 continue
             except Again as error:
                 fault: Exception = error
-            except Undone as undone:  # somebody else was first with a key: now they are seen
+            except Undone as undone:
                 if violated or not isinstance(undone.__cause__, pymysql.err.IntegrityError):
                     raise
+                if not look and not latest:  # one of the client ids, most likely
+                    look, self._looks = True, LOOKS
+                    continue
+                # somebody else was first with a key: now they are seen
                 violated, fault = True, undone
             except pymysql.err.OperationalError as error:
                 raise Unavailable("store_unavailable", str(error)) from error
@@ -178,13 +185,17 @@ class MariaEngine:
             time.sleep(pause_s)
         raise Unavailable("store_unavailable", "the region's database does not take this now")
 
-    def _once(self, works: list[Work], posts: list[Post], run: Callable[[BatchTx], None], *, latest: bool) -> BatchTx:
+    def _once(
+        self, works: list[Work], posts: list[Post], run: Callable[[BatchTx], None], *, latest: bool, look: bool
+    ) -> BatchTx:
         """One try.  What is written is sound on an older state too, by certification; a refusal writes to no stream, so
         it is said only after a look at the `latest`, for which the cluster is asked."""
         self.link.ready()
-        tx = MariaTx(self.link, self._region, self._sealer, time.time_ns() // 1_000_000)
+        if latest:
+            self._members.forget()
+        tx = MariaTx(self.link, self._region, self._sealer, time.time_ns() // 1_000_000, self._members)
         try:
-            tx.begin(posts, latest=latest)
+            tx.begin(posts, latest=latest, look=look)
             run(tx)
             if not latest and any(policy.is_refusal(work.result, work.error) for work in works):
                 raise _Stale
@@ -196,6 +207,7 @@ class MariaEngine:
             if isinstance(error, (pymysql.err.IntegrityError, pymysql.err.DataError)):
                 raise refused_write(error) from error
             raise
+        tx.remember()
         return tx
 
     def _take_back(self) -> None:
@@ -230,6 +242,7 @@ class MariaEngine:
         if not self.link.run("SELECT 1 FROM timeline_meta")[-1]:
             self.link.run(fill("INSERT IGNORE INTO timeline_meta VALUES (1, ?, ?, 1)", (self._region, VERSION)))
         region, version = self.link.run("SELECT made_for, version FROM timeline_meta")[-1][0]
+        self.link.run("COMMIT")
         return str(region), int(version)
 
     def close(self) -> None:
@@ -240,12 +253,17 @@ class MariaEngine:
 def _read_from(
     link: Link, begin: str, region: str, sealer: Sealer, work: Callable[..., T], args: Sequence[Any],
     kwargs: dict[str, Any],
-) -> T:  # fmt: skip
-    """The result of a read, begun again where a node went away under it."""
+) -> tuple[T, bool]:  # fmt: skip
+    """The result of a read, begun again where a node went away under it, and whether a snapshot is still open."""
+    alone = begin == SNAPSHOT
     for left in reversed(range(READ_TRIES)):
         try:
             link.ready()
-            return work(MariaReads(link, region, sealer, begin), *args, **kwargs)
+            with contextlib.suppress(More):
+                reads = MariaReads(link, region, sealer, begin, alone=alone)
+                return work(reads, *args, **kwargs), reads.open
+            reads = MariaReads(link, region, sealer, begin)
+            return work(reads, *args, **kwargs), reads.open
         except Again as error:
             link.drop()
             if not left:

@@ -6,15 +6,18 @@ back and leaves with the commit, one statement a table.  A body is one row of it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from moonbow.base.ids import home, inbox_of
 from moonbow.timeline.model import Known, Post, Row, Span, Stream
+from moonbow.timeline.policy import is_member
 from moonbow.vault.ports import Sealer
 
 from .mariadb_link import Link, fill, literal
-from .timeline_sql import STREAM, RememberingReads, Sealed, SqlTx
+from .timeline_mariadb_members import Mark, Members
+from .timeline_mariadb_reads import META, TEXT_OF_POST, tuple_of
+from .timeline_sql import STREAM, SqlTx
 
 VERSION = 1
 PACKET_BYTES_MAX = 4 * 1_048_576  # of what is kept back; the server takes 16 MiB
@@ -48,101 +51,6 @@ CREATE TABLE IF NOT EXISTS timeline_meta(one TINYINT PRIMARY KEY, made_for {_SHO
     epoch BIGINT NOT NULL);
 """  # `placed` is 1 for a room's entry: an entry has one place, and may be spoken of in inboxes as often as need be
 LATEST_TX = ("SET SESSION wsrep_sync_wait = 1", "START TRANSACTION", "SET SESSION wsrep_sync_wait = 0")
-_TEXT_OF_POST = "body.entry = post.entry"
-_META = "timeline_meta"
-
-
-# Fifty rows in one value cost the client a fraction of fifty rows: it reads every column of every row by itself.  Ids,
-# kinds and codes hold no control characters; texts travel beside, one after the other, their lengths in the rows.
-ROWS_JOINED_MAX = 4_000  # of at most 400 bytes each; the server lets values of 16 MiB through
-TEXTS_JOINED_MAX = 200  # of at most 17 KiB each
-_FIELD, _LINE = "\x1f", "\x1e"
-_TEXT_BYTES = "ifnull(length(text), -1)"
-_ROW_FIELDS = (
-    "some.seq", "some.kind", "ifnull(some.entry, '')", "ifnull(some.author, '')", "ifnull(some.target, '')", "some.no",
-    "some.at", "some.gone", "ifnull(some.detail, '')",
-)  # fmt: skip
-
-
-def _row(stream: str, fields: list[str]) -> Row:
-    seq, kind, entry, author, target, no, at, gone, detail, *_ = fields
-    return Row(
-        stream, int(seq), kind, entry or None, author or None, target or None, int(no), int(at), gone == "1",
-        detail or None,
-    )  # fmt: skip
-
-
-class MariaReads(RememberingReads):
-    """`timeline.ports.Reads` on one snapshot.  `begin` opens it, and goes out with the first question."""
-
-    TEXT_OF_POST = _TEXT_OF_POST
-    META = _META
-
-    def __init__(self, link: Link, region: str, sealer: Sealer, begin: str) -> None:
-        super().__init__(region, sealer)
-        self._link, self._begin = link, begin
-        self._sealed: dict[str, Sealed] = {}
-
-    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
-        begin, self._begin = self._begin, ""
-        return list(self._link.run(begin + fill(sql, values))[-1])
-
-    def rows_after(self, stream: Stream, after: int, limit: int) -> list[Row]:
-        if limit > ROWS_JOINED_MAX:
-            return super().rows_after(stream, after, limit)
-        return self._rows(stream, after + 1, after + limit)
-
-    def rows_before(self, stream: Stream, before: int, limit: int) -> list[Row]:
-        if limit > ROWS_JOINED_MAX:
-            return super().rows_before(stream, before, limit)
-        beyond = min(before, stream.head + 1)
-        return self._rows(stream, beyond - limit, beyond - 1)
-
-    def _rows(self, stream: Stream, first: int, last: int) -> list[Row]:
-        """The rows from `first` to `last`, both included; with a page of them the texts that will be asked for next."""
-        page = last - first < TEXTS_JOINED_MAX
-        join = "LEFT JOIN body ON body.entry = some.entry AND kind = 'entry'" if page else ""
-        lines = self._joined(
-            (*_ROW_FIELDS, *([_TEXT_BYTES] if page else [])),
-            f"order_row some {join} WHERE stream = ? AND seq BETWEEN ? AND ?",
-            (stream.key, first, last),
-        )
-        found: list[Row] = []
-        for fields, sealed in lines:
-            row = _row(stream.ident, fields)
-            if page and row.entry and row.kind == "entry" and home(row.entry) == self.region:
-                self._sealed[row.entry] = (row.entry, row.author or "", stream.ident, sealed)
-            found.append(row)
-        return sorted(found, key=lambda row: row.seq)
-
-    def _texts(self, entries: Sequence[str]) -> list[Sealed]:
-        absent = [entry for entry in entries if entry not in self._sealed]
-        found = [self._sealed[entry] for entry in entries if entry in self._sealed]
-        for start in range(0, len(absent), TEXTS_JOINED_MAX):
-            some = absent[start : start + TEXTS_JOINED_MAX]
-            lines = self._joined(
-                ("post.entry", "author", "room", _TEXT_BYTES),
-                f"post LEFT JOIN body ON {self.TEXT_OF_POST} WHERE post.entry IN {_tuple(some)}",
-            )
-            found += [(entry, author, room, sealed) for (entry, author, room, _), sealed in lines]
-        return found
-
-    def _joined(
-        self, fields: Sequence[str], source: str, values: Sequence[object] = ()
-    ) -> Iterator[tuple[list[str], bytes | None]]:
-        """Rows that travel as one value, and the text of each if its bytes are counted last."""
-        text = "group_concat(text SEPARATOR '')" if fields[-1] == _TEXT_BYTES else "NULL"
-        ((joined, texts),) = self._all(
-            f"SELECT group_concat(concat_ws('{_FIELD}', {', '.join(fields)}) SEPARATOR '{_LINE}'), {text}"
-            f" FROM {source}",
-            values,
-        )
-        start = 0
-        for line in joined.split(_LINE) if joined else ():
-            found = line.split(_FIELD)
-            count = int(found[-1]) if text != "NULL" else -1
-            yield found, texts[start : start + count] if count >= 0 else None
-            start += max(count, 0)
 
 
 class MariaTx(SqlTx):
@@ -151,72 +59,120 @@ class MariaTx(SqlTx):
     Whoever changes a stream holds its row, here by InnoDB's lock, at other sites by Galera's certification of it.
     """
 
-    TEXT_OF_POST = _TEXT_OF_POST
-    META = _META
+    TEXT_OF_POST = TEXT_OF_POST
+    META = META
     LOCK = " FOR UPDATE"
 
-    def __init__(self, link: Link, region: str, sealer: Sealer, now_ms: int) -> None:
+    def __init__(self, link: Link, region: str, sealer: Sealer, now_ms: int, members: Members) -> None:
         super().__init__(region, sealer, now_ms)
-        self._link = link
+        self._link, self._members = link, members
+        self._marks: dict[str, Mark] = {}  # of streams that were locked before anything was read
+        self._seats: set[tuple[str, str]] = set()  # (stream, person) that are known since
         self._known: dict[tuple[str, str], Known | None] = {}
         self._gone: dict[str, bool] = {}
         self._far: dict[int, list[tuple[str, Span]]] = {}
         self._kept: dict[str, list[str]] = {}  # rows to insert, by table
         self._kept_bytes = self._written = 0
 
-    def begin(self, posts: Sequence[Post], *, latest: bool) -> None:
+    def begin(self, posts: Sequence[Post], *, latest: bool, look: bool) -> None:
         """Open the transaction; lock and read what `posts` will ask for.
 
-        `latest`: first wait until this node has all that was acknowledged at any site.
+        `latest`: first wait until this node has all that was acknowledged at any site.  Without `look` no client id is
+        taken to be known: one that is makes the engine refuse the write.
         """
-        for statement in LATEST_TX if latest else ("START TRANSACTION",):
+        for statement in LATEST_TX if latest else ():
             self._link.run(statement)
         if posts:
             self._lock({post.room for post in posts} | _inboxes(posts, self.region))
-            self._foresee(posts)
+            self._foresee(posts, look=look)
 
     def _lock(self, streams: set[str]) -> None:
         found = self._link.run(
-            f"SELECT {STREAM} FROM stream FORCE INDEX (id) WHERE id IN {_tuple(sorted(streams))} ORDER BY id FOR UPDATE"
+            f"SELECT {STREAM}, erasures FROM stream FORCE INDEX (id) WHERE id IN {tuple_of(sorted(streams))}"
+            " ORDER BY id FOR UPDATE"
         )[0]
-        self._streams = dict.fromkeys(streams) | {row[0]: Stream(*row) for row in found}
+        self._streams = dict.fromkeys(streams)
+        for *columns, erasures in found:
+            stream = Stream(*columns)
+            self._streams[stream.ident] = stream
+            self._marks[stream.ident] = Mark(stream.key, stream.head, erasures)
 
-    def _foresee(self, posts: Sequence[Post]) -> None:
-        """Who is gone, which client ids are known, and the memberships, in one question.
+    def _foresee(self, posts: Sequence[Post], *, look: bool) -> None:
+        """Who is gone, the memberships, and which client ids are known: what is not remembered, in one question.
 
         Pairs are joined as a table in a forced order: `(a, b) IN (…)` of hundreds becomes a scan that compares each row
         with each pair (0.6 s for 512 of 1,000).
         """
-        authors = {post.author for post in posts}
         keys = {(post.author, post.client_id) for post in posts}
-        seats = {(stream.key, post.author) for post in posts if (stream := self._streams[post.room]) is not None}
-        tables = [f"asked(a, c) AS (VALUES {','.join(map(_tuple, keys))})"]
-        questions = [
-            "SELECT 'gone', person, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM gone"
-            f" WHERE person IN {_tuple(authors)}",
-            "SELECT STRAIGHT_JOIN 'post', author, client_id, mark, entry, state, seq, code, early"
-            " FROM asked JOIN post FORCE INDEX (author) ON author = asked.a AND client_id = asked.c",
-        ]
+        self._known = dict.fromkeys(keys)
+        authors, seats = self._recall(posts)
+        tables, questions = [], []
+        if authors:
+            questions.append(
+                "SELECT 'gone', person, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM gone"
+                f" WHERE person IN {tuple_of(authors)}"
+            )
+        if look:
+            tables.append(f"asked(a, c) AS (VALUES {','.join(map(tuple_of, keys))})")
+            questions.append(
+                "SELECT STRAIGHT_JOIN 'post', author, client_id, mark, entry, state, seq, code, early"
+                " FROM asked JOIN post FORCE INDEX (author) ON author = asked.a AND client_id = asked.c"
+            )
         if seats:
-            tables.append(f"seats(s, p) AS (VALUES {','.join(map(_tuple, seats))})")
+            tables.append(f"seats(s, p) AS (VALUES {','.join(map(tuple_of, seats))})")
             questions.append(
                 "SELECT STRAIGHT_JOIN 'span', person, NULL, NULL, NULL, NULL, stream, joined, `left`"
                 " FROM seats JOIN span FORCE INDEX (PRIMARY) ON stream = seats.s AND person = seats.p"
             )
-        self._gone = dict.fromkeys(authors, False)
-        self._known = dict.fromkeys(keys)
-        self._spans = {seat: [] for seat in seats}
-        for what, person, client_id, mark, entry, state, number, code, last in self._link.run(
-            f"WITH {', '.join(tables)} {' UNION ALL '.join(questions)}"
-        )[0]:
+        if questions:
+            named = f"WITH {', '.join(tables)} " if tables else ""
+            self._learn(self._link.run(named + " UNION ALL ".join(questions))[0])
+
+    def _recall(self, posts: Sequence[Post]) -> tuple[set[str], set[tuple[int, str]]]:
+        """Take what is remembered of the authors' memberships; of whom it must be asked whether they are gone, and
+        which memberships are not known."""
+        authors: set[str] = set()
+        seats: set[tuple[int, str]] = set()
+        for post in posts:
+            stream = self._streams[post.room]
+            if stream is None:
+                authors.add(post.author)
+                continue
+            self._seats.add((stream.ident, post.author))
+            spans = self._members.of(stream.ident, self._marks[stream.ident]).get(post.author)
+            if spans is None:
+                authors.add(post.author)
+                seats.add((stream.key, post.author))
+            else:
+                self._spans[stream.key, post.author] = spans
+                self._gone[post.author] = False
+        self._gone.update(dict.fromkeys(authors, False))
+        self._spans.update({seat: [] for seat in seats})
+        return authors, seats
+
+    def _learn(self, found: Sequence[Any]) -> None:
+        """Take the answers to `_foresee`'s question."""
+        for what, person, client_id, mark, entry, state, number, code, last in found:
             if what == "gone":
                 self._gone[person] = True
             elif what == "post":
                 self._known[person, client_id] = Known(mark, entry, state, number, code, bool(int(last)))
             else:
                 self._spans[number, person].append(Span(int(code), None if last is None else int(last)))
-        for spans in self._spans.values():
-            spans.sort()
+                self._spans[number, person].sort()
+
+    def remember(self) -> None:
+        """After the commit: keep what is known of who may write to the streams that were locked."""
+        members: dict[str, dict[str, list[Span]]] = {}
+        for ident, person in self._seats:
+            stream = self._streams[ident]
+            spans = self._spans.get((stream.key, person), []) if stream is not None else []
+            if is_member(spans) and not self._gone[person]:
+                members.setdefault(ident, {})[person] = spans
+        for ident, those in members.items():
+            stream, before = self._streams[ident], self._marks[ident]
+            assert stream is not None, "it was locked"
+            self._members.keep(ident, before, before._replace(head=stream.head), those)
 
     def commit(self) -> None:
         """Write what was kept back and the streams that changed, and commit."""
@@ -278,7 +234,7 @@ class MariaTx(SqlTx):
 
     def _write_heads(self) -> None:
         rows = [
-            _tuple((s.key, s.ident, s.head, s.no, s.creator, s.card, ",".join(s.regions), s.pair, 0))
+            tuple_of((s.key, s.ident, s.head, s.no, s.creator, s.card, ",".join(s.regions), s.pair, 0))
             for s in self._changed()
         ]
         if rows:
@@ -341,6 +297,7 @@ class MariaTx(SqlTx):
         """Also write to every stream that the person may be writing to now, here or at another site: of the two
         transactions one waits or is run again, and then knows."""
         self._gone[person] = True
+        self._seats.clear()
         self._do("INSERT IGNORE INTO gone VALUES (?)", (person,))
         self._do("UPDATE stream SET erasures = erasures + 1 WHERE id = ?", (inbox_of(person),))
         self._do(
@@ -353,7 +310,3 @@ class MariaTx(SqlTx):
 def _inboxes(posts: Sequence[Post], region: str) -> set[str]:
     """Where posts to rooms of other regions leave a row here."""
     return {inbox_of(post.author) for post in posts if home(post.room) != region}
-
-
-def _tuple(values: Sequence[object] | set[str]) -> str:
-    return f"({','.join(map(literal, values))})"

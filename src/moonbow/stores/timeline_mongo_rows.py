@@ -73,6 +73,11 @@ class MongoReads:
         self._session = session
         self._sealer = sealer
 
+    def expect(
+        self, ident: str, person: str, limit: int, *, after: int | None = None, before: int | None = None
+    ) -> None:
+        """Nothing is asked in advance."""
+
     def stream(self, ident: str) -> Stream | None:
         return _stream(self._at("stream").find_one({"_id": ident}, session=self._session))
 

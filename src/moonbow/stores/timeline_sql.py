@@ -51,6 +51,12 @@ class SqlReads(ABC):
         found = self._all(sql, values)
         return found[0] if found else None
 
+    def expect(
+        self, ident: str, person: str, limit: int, *, after: int | None = None, before: int | None = None
+    ) -> None:
+        """Nothing is asked in advance where a question costs no round trip."""
+        return
+
     def stream(self, ident: str) -> Stream | None:
         found = self._one(f"SELECT {STREAM} FROM stream WHERE id = ?{self.LOCK}", (ident,))
         return Stream(*found) if found else None

@@ -25,6 +25,7 @@ from moonbow.timeline.ports import Callback, Tx
 from .timeline_batch import Engine, Work, run_batch
 
 log = logging.getLogger(__name__)
+ANSWER_S_MAX = 0.002  # that a batch waits for those whom the one before answered, if they were several
 READS_MAX = 1_024  # waiting for a thread, where an engine reads in threads
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class WritingStore(ABC):
         self._began = 0.0
         self._closing = False
         self._reading = 0
+        self._answered = threading.Event()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write_loop, name="timeline-writer", daemon=True)
 
@@ -121,8 +123,11 @@ class WritingStore(ABC):
             works = [work for work in batch if work is not None]
             if works:
                 fresh, queued = self._commit(works)
+                self._answered.clear()
                 with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
                     self._loop.call_soon_threadsafe(self._finish, works, fresh, queued)
+                    if len(works) > 1:
+                        self._answered.wait(ANSWER_S_MAX)
             due_s = self._chore(last=not more)
 
     def _take(self, within_s: float | None) -> list[Work | None]:
@@ -157,3 +162,4 @@ class WritingStore(ABC):
                 log.exception("an answer could not be taken")
         if fresh or queued:
             self._publish(fresh, queued)
+        self._loop.call_soon(self._answered.set)  # after those who were answered, who may have more

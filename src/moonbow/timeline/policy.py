@@ -60,6 +60,7 @@ def visible(store: Reads, person: str, ident: str, after: int, limit: int) -> tu
 
     At most `limit` rows are looked at; the head reached is the seq of the last one looked at.
     """
+    store.expect(ident, person, limit, after=after)
     stream = store.stream(ident)
     if stream is None:
         return [], 0, True
@@ -89,6 +90,7 @@ def open_view(
 
 def page_before(store: Reads, person: str, ident: str, before: int, limit: int) -> tuple[list[Row], int, bool]:
     """The last `limit` visible rows before seq `before`, ascending; the room's head; whether older ones exist."""
+    store.expect(ident, person, limit, before=before)
     stream = store.stream(ident)
     spans = store.spans(stream, person) if stream is not None else []
     if stream is None or not spans:
@@ -152,6 +154,8 @@ def is_refusal(result: object, error: BaseException | None) -> bool:
     match result:
         case Answer(state="refused") | Result(state="refused" | "noop") | Applied(result=None):
             return True
+        case Answer() | Result():  # they are sequences too
+            return False
         case Applied(result=inner):
             return is_refusal(inner, None)
         case [*results]:
