@@ -14,7 +14,7 @@ from pathlib import Path
 from moonbow.balancer.adapters.envoy import envoy_argv, envoy_binary
 from moonbow.base.errors import ConfigError
 from moonbow.data.adapters.engine import find_programs
-from moonbow.world import World
+from moonbow.world import SITES_MAX, World
 
 from .policy import Engines, Listener, Spec
 from .proc import command_line, describe, open_files, parent, processes
@@ -44,7 +44,13 @@ def find_engines() -> Engines:
     if problems:
         raise ConfigError(*problems)
     assert nats_server is not None
-    return Engines(sys.executable, nats_server, envoy_argv)
+    return Engines(sys.executable, nats_server, envoy_argv, find_weed())
+
+
+def find_weed() -> str:
+    """SeaweedFS's program; empty if it is missing."""
+    beside = Path(sys.executable).parent / "weed"
+    return str(beside) if beside.is_file() else shutil.which("weed") or ""
 
 
 def check_machine(world: World, state: Path, specs: Iterable[Spec]) -> tuple[str, ...]:
@@ -71,14 +77,18 @@ def _folder_problems(state: Path) -> Iterator[str]:
 
 
 def _world_problems(world: World) -> Iterator[str]:
-    if len(world.sites()) > 120:
-        yield f"regions: {len(world.sites())} sites; one machine has link addresses for 120"
+    if len(world.sites()) > SITES_MAX:
+        yield f"regions: {len(world.sites())} sites; one machine has link addresses for {SITES_MAX}"
     clusters = [name for name, region in world.regions.items() if region.data.sql == "galera"]
     if clusters:
         try:
             find_programs()
         except ConfigError as error:
             yield f'regions.{clusters[0]}.data: sql = "galera": {error}'
+
+    stores = [name for name, region in world.regions.items() if region.data.objects == "seaweedfs"]
+    if stores and not find_weed():
+        yield f'regions.{stores[0]}.data: objects = "seaweedfs": the program weed is missing: {CURE}'
 
 
 def _port_problems(specs: Iterable[Spec]) -> Iterator[str]:
