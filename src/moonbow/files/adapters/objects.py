@@ -28,6 +28,7 @@ TRY_S, CONNECT_S = 10.0, 2.0  # one attempt at S3
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 1.0  # between attempts
 AWAY_S = 15.0  # for which a site that failed is asked last
 DELETES = 8  # at one time
+NO_BUCKET = "<Code>NoSuchBucket</Code>"
 T = TypeVar("T")
 _STAGED = re.compile(r"[^#]+#[0-9]+")
 
@@ -90,6 +91,8 @@ class ObjectsStored:
                     if len(found) >= limit:
                         break
         except (BaseError, OSError, TimeoutError) as error:
+            if NO_BUCKET in str(error):  # the first object makes it
+                return []
             raise _unavailable(error) from error
         return found[:limit]
 
