@@ -51,6 +51,11 @@ class WeedFiles(NamedTuple):
         return self.folder / "master"
 
 
+def keeps_objects(world: World, ref: SiteRef) -> bool:
+    """Whether a site has a SeaweedFS."""
+    return ref.site.kind != "edge" and world.regions[ref.region].data.objects == "seaweedfs"
+
+
 def weed_files(state: Path, site: str) -> WeedFiles:
     """The folders of the SeaweedFS at a site."""
     return WeedFiles(state / "sites" / site / "objects")

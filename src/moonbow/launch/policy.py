@@ -17,7 +17,7 @@ from moonbow.balancer.listeners import metrics_address
 from moonbow.balancer.model import Door
 from moonbow.bus.policy import SERVERS, Server
 from moonbow.data.policy import stop_turn
-from moonbow.data.seaweed import node_files, weed_argv, weed_ports
+from moonbow.data.seaweed import keeps_objects, node_files, weed_ports
 from moonbow.director.knot import knot_argv
 from moonbow.world import Ports, SiteRef, World, door_address, objects_grpc_port, site_address, world_address
 
@@ -88,12 +88,11 @@ class Spec:
 
 @dataclass(frozen=True)
 class Engines:
-    """How programs are started here: this Python, the bus server's binary, a door's command line, SeaweedFS."""
+    """How programs are started here: this Python, the bus server's binary, and a door's command line."""
 
     python: str
     nats_server: str
     door_argv: Callable[[Door], Sequence[str]]
-    weed: str = ""
 
 
 def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, ...]:
@@ -143,11 +142,6 @@ def _data(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
     )
 
 
-def keeps_objects(world: World, ref: SiteRef) -> bool:
-    """Whether a site has a SeaweedFS."""
-    return ref.site.kind != "edge" and world.regions[ref.region].data.objects == "seaweedfs"
-
-
 def _objects(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
     """At a primary site, S3 says how it is, which answers once its filer has found the site's SQL; else the master."""
     host, site, serves = site_address(world, ref), ref.site.name, ref.site.kind == "primary"
@@ -157,12 +151,11 @@ def _objects(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
     return Spec(
         site,
         "objects",
-        weed_argv(engines.weed, world, ref, state),
+        _module(engines, "moonbow.data.weed", state, "--site", site),
         Probe("http", host, port, page, node_files(ref, state)),
         state / "sites" / site / "logs" / "objects.jsonl",
         after=(f"{site}/data",) if serves else (),
         listens=tuple(Listener("tcp", host, one) for one in ports),
-        stop_turn=0,
         env=(("GOMAXPROCS", "2"), ("GOGC", "50")),
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from moonbow.balancer.adapters.envoy import envoy_argv, envoy_binary
 from moonbow.base.errors import ConfigError
+from moonbow.data import weed
 from moonbow.data.adapters.engine import find_programs
 from moonbow.world import SITES_MAX, World
 
@@ -44,13 +45,7 @@ def find_engines() -> Engines:
     if problems:
         raise ConfigError(*problems)
     assert nats_server is not None
-    return Engines(sys.executable, nats_server, envoy_argv, find_weed())
-
-
-def find_weed() -> str:
-    """SeaweedFS's program; empty if it is missing."""
-    beside = Path(sys.executable).parent / "weed"
-    return str(beside) if beside.is_file() else shutil.which("weed") or ""
+    return Engines(sys.executable, nats_server, envoy_argv)
 
 
 def check_machine(world: World, state: Path, specs: Iterable[Spec]) -> tuple[str, ...]:
@@ -87,8 +82,11 @@ def _world_problems(world: World) -> Iterator[str]:
             yield f'regions.{clusters[0]}.data: sql = "galera": {error}'
 
     stores = [name for name, region in world.regions.items() if region.data.objects == "seaweedfs"]
-    if stores and not find_weed():
-        yield f'regions.{stores[0]}.data: objects = "seaweedfs": the program weed is missing: {CURE}'
+    if stores:
+        try:
+            weed.program()
+        except ConfigError as error:
+            yield f'regions.{stores[0]}.data: objects = "seaweedfs": {error}'
 
 
 def _port_problems(specs: Iterable[Spec]) -> Iterator[str]:

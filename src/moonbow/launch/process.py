@@ -19,7 +19,7 @@ from moonbow.balancer.process import Balancer
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
 from moonbow.bus.policy import SERVERS, render_server
-from moonbow.data.seaweed import weed_sockets
+from moonbow.data.seaweed import keeps_objects, weed_sockets
 from moonbow.director.orders import Orders
 from moonbow.world import World, load_world
 
@@ -27,11 +27,11 @@ from .census import ask_people, describe_process
 from .control import Answer, ask, serve_lines
 from .lock import only_launcher
 from .opening import until_open
-from .policy import Change, keeps_objects, plan_processes
+from .policy import Change, plan_processes
 from .preflight import check_machine, find_engines
 from .seed import seed_demo
 from .service import DATA_READY_S, READY_S, Service
-from .state import prepare_state, prepare_weed, write_orders
+from .state import prepare_state, write_orders
 from .supervisor import Supervisor
 
 log = logging.getLogger("moonbow.launch")
@@ -175,8 +175,6 @@ def _prepare(world: World, world_file: Path, state: Path) -> list[Balancer]:
                 folder = state / "sites" / ref.site.name / server
                 folder.mkdir(mode=0o700, exist_ok=True)
                 write_private(folder / "nats.conf", render_server(world, ref, state, server).encode())
-        if keeps_objects(world, ref):
-            prepare_weed(world, ref, state)
         if ref.site.kind != "witness":
             balancers.append(Balancer(world, ref, state))
             balancers[-1].write_all()

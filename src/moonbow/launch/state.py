@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
-from moonbow.base.files import make_private, write_private
-from moonbow.data.seaweed import render_weed, weed_files
+from moonbow.base.files import write_private
 from moonbow.director.orders import Orders, encode_orders, parse_orders
-from moonbow.world import SiteRef, World, objects_key
+from moonbow.world import World, objects_key
 
 from .pki import ensure_pki
 
@@ -34,15 +33,6 @@ def prepare_state(world: World, world_text: str, state: Path) -> None:
         ensure_pki(world, state)
     except OSError as error:
         raise ConfigError(f"{state}: cannot be prepared: {error}") from error
-
-
-def prepare_weed(world: World, ref: SiteRef, state: Path) -> None:
-    """Make the folders and files that the SeaweedFS of a site reads at its start."""
-    files = weed_files(state, ref.site.name)
-    for folder in (files.volumes, files.master):
-        make_private(folder)
-    for name, text in render_weed(world, ref, state, objects_key(state, ref.region).read_text()).items():
-        write_private(files.folder / name, text.encode())
 
 
 def _folders(world: World) -> Iterator[str]:
