@@ -29,6 +29,7 @@ from moonbow.world import (
 
 COPIES = "100"  # one more at another site
 VOLUME_MB = 1_024
+ELECTION_S = 2  # without a leading master, before another is chosen; it gives out places for writes 15 s later
 MEND_MINUTES = 5  # between two looks for what has too few copies
 SERVICES = ("master", "volume", "filer", "s3")
 PORTS = (Ports.OBJECTS_MASTER, Ports.OBJECTS_VOLUME, Ports.OBJECTS_FILER, Ports.OBJECTS_S3)
@@ -98,6 +99,7 @@ def weed_argv(program: str, world: World, ref: SiteRef, state: Path) -> tuple[st
         "master.peers": ",".join(masters),
         "master.defaultReplication": COPIES,
         "master.volumeSizeLimitMB": str(VOLUME_MB),
+        "master.electionTimeout": f"{ELECTION_S}s",
         "master.telemetry": "false",
         "volume.max": "0",  # as many as its disk holds
         "volume.preStopSeconds": "0",
