@@ -1,8 +1,9 @@
-"""The contract of objects, on every adapter: a directory of this machine, and S3 as SeaweedFS speaks it."""
+"""The contract of objects, on every adapter: a directory of this machine, S3 as SeaweedFS speaks it, a whole region's."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from bench.seaweed import Weed, weed
 
+from files.weeds import Weeds
+from galera_cluster import SITES
 from moonbow.base.errors import Unavailable
 from moonbow.files.adapters import objects
 from moonbow.files.adapters.objects import ObjectsDirectory, open_s3
@@ -19,11 +22,18 @@ Work = Callable[[Objects], Awaitable[None]]
 Run = Callable[[Work], None]
 
 
-@pytest.fixture(scope="module", params=["directory", pytest.param("s3", marks=pytest.mark.engines)])
+ENGINES = (pytest.param("s3", marks=pytest.mark.engines), pytest.param("region", marks=pytest.mark.engines))
+
+
+@pytest.fixture(scope="module", params=["directory", *ENGINES])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "directory":
         yield lambda work: asyncio.run(_on(lambda: ObjectsDirectory(folder / "objects"), work))
+    elif request.param == "region":  # what one site was asked, its sister is asked next
+        weeds: Weeds = request.getfixturevalue("weeds")
+        sites = itertools.cycle(SITES)
+        yield lambda work: asyncio.run(_on(lambda: weeds.open(next(sites)), work))
     else:
         with weed(folder) as server:
             yield lambda work: asyncio.run(_on(lambda: open_s3(server.place), work))

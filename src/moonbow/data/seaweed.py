@@ -31,7 +31,7 @@ COPIES = "100"  # one more at another site
 VOLUME_MB = 1_024
 ELECTION_S = 2  # without a leading master, before another is chosen; it gives out places for writes 15 s later
 MEND_MINUTES = 5  # between two looks for what has too few copies
-SERVICES = ("master", "volume", "filer", "s3")
+SERVICES: tuple[str, ...] = ("master", "volume", "filer", "s3")
 PORTS = (Ports.OBJECTS_MASTER, Ports.OBJECTS_VOLUME, Ports.OBJECTS_FILER, Ports.OBJECTS_S3)
 _PORTS = dict(zip(SERVICES, PORTS, strict=True))
 
@@ -146,21 +146,26 @@ def node_files(ref: SiteRef, state: Path) -> tuple[Path, Path, Path]:
 
 
 def _security(world: World, ref: SiteRef, state: Path, key: str) -> str:
+    """Who may speak with whom.  A witness keeps what it cannot decrypt."""
     ca, cert, own = node_files(ref, state)
     nodes = ",".join(data_leaf(voter.site.name) for voter in data_voters(world, ref.region))
+    services = _services(ref)
     lines = [
         _section("jwt.signing", key=objects_secret(key, "volume writes")),
-        _section("jwt.filer_signing", key=objects_secret(key, "filer writes")),
-        _section("jwt.filer_signing.read", key=objects_secret(key, "filer reads")),
-        _section("s3.sse", kek=objects_secret(key, "encryption")),
         _section("grpc", ca=ca),
-        *(_section(f"grpc.{name}", cert=cert, key=own, allowed_commonNames=nodes) for name in SERVICES),
+        *(_section(f"grpc.{name}", cert=cert, key=own, allowed_commonNames=nodes) for name in services),
         _section("grpc.client", cert=cert, key=own),
-        *(_section(f"https.{name}", cert=cert, key=own, ca=ca) for name in ("master", "volume", "filer")),
+        *(_section(f"https.{name}", cert=cert, key=own, ca=ca) for name in services if name != "s3"),
         "[https.client]\nenabled = true\n" + _section("", cert=cert, key=own, ca=ca),
         _section("tls", min_version="TLS 1.2", max_version="TLS 1.3"),  # one alone turns TLS off for gRPC
-        "[filer.expose_directory_metadata]\nenabled = false\n",
     ]
+    if ref.site.kind == "primary":
+        lines += [
+            _section("jwt.filer_signing", key=objects_secret(key, "filer writes")),
+            _section("jwt.filer_signing.read", key=objects_secret(key, "filer reads")),
+            "[filer.expose_directory_metadata]\nenabled = false\n",
+            _section("s3.sse", kek=objects_secret(key, "encryption")),
+        ]
     return "\n".join(lines)
 
 
