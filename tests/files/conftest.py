@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest_gateway import Scene
-from files.weeds import ALL, Weeds
+from files.weeds import Weeds
 from galera_cluster import Cluster
 from moonbow.world import load_world
 from support import eventually
@@ -92,7 +92,6 @@ def weeds(galera_cluster: Cluster) -> Iterator[Weeds]:
     """A region's SeaweedFS; a test that breaks it heals it."""
     found = Weeds(galera_cluster)
     try:
-        found.start(*ALL)
         found.until_ready()
         yield found
     except BaseException:

@@ -37,7 +37,7 @@ class Weeds:
         self.specs: dict[str, Spec] = {spec.site: spec for spec in specs if spec.name == "objects"}
 
     def start(self, *sites: str) -> None:
-        """Start what launch would; does not wait."""
+        """Start what launch would, as launch would; does not wait."""
         for site in sites:
             spec = self.specs[site]
             with spec.log.open("ab") as log:
@@ -47,8 +47,13 @@ class Weeds:
                 )
 
     def until_ready(self) -> None:
-        """Wait until every site is as launch wants it."""
-        eventually(lambda: all(self.health(site) == "ready" for site in ALL), READY_S)
+        """Wait until every site is as launch wants it; as launch does, start again what ended."""
+
+        def ready() -> bool:
+            self.start(*(site for site in ALL if site not in self.processes or self.processes[site].poll() is not None))
+            return all(self.health(site) == "ready" for site in ALL)
+
+        eventually(ready, READY_S)
 
     def health(self, site: str) -> str:
         """What launch hears of a site."""
@@ -82,7 +87,6 @@ class Weeds:
     def heal(self) -> None:
         """Start what a test left dead, and wait until all is well."""
         self.cluster.heal()
-        self.start(*(site for site in ALL if site not in self.processes or self.processes[site].poll() is not None))
         self.until_ready()
 
     def close(self) -> None:
