@@ -14,8 +14,12 @@ import pytest
 from files.weeds import ALL, Weeds
 from galera_cluster import REGION, SITES, WITNESS
 from moonbow.base.errors import Unavailable
+from moonbow.base.ids import new_id
 from moonbow.data.seaweed import node_files, weed_ports
 from moonbow.files.adapters.objects import ObjectsSites, S3Place, open_s3
+from moonbow.watch.book import Book
+from moonbow.watch.policy import judge_log_line, place_file
+from moonbow.watch.tables import stores_in, walk_store
 from moonbow.world import OBJECTS_USER, Ports, objects_grpc_port, objects_secret, objects_way, sql_client
 from support import eventually, eventually_async
 
@@ -111,6 +115,40 @@ def test_its_account_may_change_names_and_nothing_else(weeds: Weeds) -> None:
     assert len(grants) == 2
     assert grants[0].startswith("GRANT SELECT, INSERT, UPDATE, DELETE ON `moonbow_objects`.`filemeta` TO")
     assert grants[1].startswith("GRANT USAGE ON *.* TO"), "which is nothing"
+
+
+def test_the_audit_knows_every_file_and_judges_every_name(weeds: Weeds) -> None:
+    own, foreign = new_id("fil", REGION), new_id("fil", "apac")
+    store = weeds.open(SITES[0])
+    asyncio.run(_put_both(store, own, foreign))
+    try:
+        book = Book()
+        names = next(one for one in stores_in(weeds.world, weeds.state, []) if one.store == "objects")
+        walk_store(weeds.world, names, book)
+        assert {(found.code, found.of, found.table) for found in book.findings()} == {
+            ("foreign_record", "apac", "filemeta")
+        }
+        assert book.rows > 2
+    finally:
+        asyncio.run(weeds.open(SITES[0]).delete([f"{foreign}/a"]))
+    for site in ALL:
+        paths = [path for path in weeds.folder(site).rglob("*") if path.is_file()] + [weeds.specs[site].log]
+        places = {
+            str(path.relative_to(weeds.state)): place_file(weeds.world, str(path.relative_to(weeds.state)))
+            for path in paths
+        }
+        assert [
+            path for path, where in places.items() if where is None or (not where.keeps and "/logs/" not in path)
+        ] == []
+        where = places[f"sites/{site}/logs/objects.jsonl"]
+        assert where is not None
+        lines = weeds.specs[site].log.read_bytes().split(b"\n")[:-1]
+        assert {judge_log_line(where, line) for line in lines} == {None}
+
+
+async def _put_both(store: ObjectsSites, *idents: str) -> None:
+    for ident in idents:
+        await store.put(f"{ident}/a", b"x")
 
 
 def test_a_site_is_lost_with_its_disk_while_files_arrive(weeds: Weeds) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moonbow.world import (
-    OBJECTS_DATABASE,
     OBJECTS_USER,
     Ports,
     SiteRef,
@@ -21,7 +20,7 @@ from moonbow.world import (
     data_authority,
     data_leaf,
     data_voters,
-    objects_client,
+    names_way,
     objects_grpc_port,
     objects_secret,
     site_address,
@@ -171,16 +170,16 @@ def _security(world: World, ref: SiteRef, state: Path, key: str) -> str:
 
 def _filer(world: World, ref: SiteRef, state: Path) -> str:
     """The filer's store is its own site's node, and reads wait for what other sites have committed."""
-    host, stem = site_address(world, ref), state / "pki" / objects_client(ref.region)
+    way = names_way(world, state, ref.region, ref.site.name)
     options = "collation=utf8mb4_bin&timeout=2s&readTimeout=10s&writeTimeout=10s&wsrep_sync_wait=1"
     return f"""[mysql]
 enabled = true
-dsn = "{OBJECTS_USER}@tcp({host}:{Ports.SQL})/{OBJECTS_DATABASE}?{options}"
+dsn = "{way.user}@tcp({way.hosts[0]}:{way.port})/{way.database}?{options}"
 enable_tls = true
-tls_server_name = "{host}"
-ca_crt = "{state / "pki" / data_authority(ref.region)}.crt"
-client_crt = "{stem}.crt"
-client_key = "{stem}.key"
+tls_server_name = "{way.hosts[0]}"
+ca_crt = "{way.ca}"
+client_crt = "{way.cert}"
+client_key = "{way.key}"
 connection_max_idle = 8
 connection_max_open = 24
 connection_max_lifetime_seconds = 300

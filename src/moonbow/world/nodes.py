@@ -49,6 +49,13 @@ def sql_way(world: World, state: Path, region: str, site: str | None = None) -> 
     )
 
 
+def names_way(world: World, state: Path, region: str, site: str | None = None) -> SqlWay:
+    """The way to the names of the objects of `region`, which its SeaweedFS keeps in the same nodes."""
+    stem = state / "pki" / objects_client(region)
+    way = sql_way(world, state, region, site)._replace(user=OBJECTS_USER, database=OBJECTS_DATABASE)
+    return way._replace(cert=stem.with_suffix(".crt"), key=stem.with_suffix(".key"))
+
+
 class ObjectsWay(NamedTuple):
     """How to reach a region's objects over S3: any of `endpoints` (URLs), the asking site's own first.
 
