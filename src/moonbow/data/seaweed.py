@@ -32,7 +32,7 @@ ELECTION_S = 2  # without a leading master, before another is chosen; it gives o
 MEND_MINUTES = 5  # between two looks for what has too few copies
 SERVICES: tuple[str, ...] = ("master", "volume", "filer", "s3")
 PORTS = (Ports.OBJECTS_MASTER, Ports.OBJECTS_VOLUME, Ports.OBJECTS_FILER, Ports.OBJECTS_S3)
-_PORTS = dict(zip(SERVICES, PORTS, strict=True))
+_PORTS: dict[str, int] = dict(zip(SERVICES, PORTS, strict=True))
 
 
 class WeedFiles(NamedTuple):
