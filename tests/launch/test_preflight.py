@@ -45,7 +45,7 @@ def test_a_missing_seaweedfs_is_named_with_its_cure(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     (problem,) = [problem for problem in check_machine(world, tmp_path, specs) if "seaweedfs" in problem]
     assert problem.startswith("regions.emea.data: ")
-    assert "run ./moonbow" in problem
+    assert "`./moonbow up`" in problem
 
 
 def test_every_busy_port_is_named_with_who_holds_it(tmp_path: Path) -> None:

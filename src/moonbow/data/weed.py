@@ -17,7 +17,7 @@ from moonbow.world import SiteRef, World, load_world, objects_key
 
 from .seaweed import keeps_objects, node_files, render_weed, weed_argv, weed_files
 
-CURE = "run ./moonbow in the project's folder, which installs what is needed"
+CURE = "`./moonbow up`, without --no-build, brings it"
 
 
 def program() -> str:
