@@ -195,6 +195,8 @@ def _lose(weeds: Weeds, victim: str, survivor: str) -> None:
 
     async def scenario() -> None:
         uploads = [Uploads(weeds.open(site)) for site in (victim, survivor)]
+        for one in uploads:  # a master that has just begun to lead lets nobody write yet
+            await one.objects.put(f"{one.name}/first", b"x")
         async with asyncio.TaskGroup() as tasks:
             for one in uploads:
                 for number in range(UPLOADERS):

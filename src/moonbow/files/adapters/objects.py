@@ -24,7 +24,7 @@ from ..ports import Missing
 LOCAL_S = 10.0  # for a disk to answer
 STAGED_S = 600.0  # after which nobody writes any more what is half written: sooner than the sweeper's last look
 RETRY_S = 30.0  # for S3: what SeaweedFS needs to choose another leading master, and then some
-TRY_S, CONNECT_S = 10.0, 2.0  # one attempt at S3
+TRY_S, CONNECT_S = 5.0, 2.0  # one attempt at S3, of at most 1 MiB
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 1.0  # between attempts
 AWAY_S = 15.0  # for which a site that failed is asked last
 DELETES = 8  # at one time
