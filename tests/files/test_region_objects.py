@@ -18,7 +18,7 @@ from moonbow.base.ids import new_id
 from moonbow.data.seaweed import node_files, weed_ports
 from moonbow.files.adapters.objects import ObjectsSites, S3Place, open_s3
 from moonbow.watch.book import Book
-from moonbow.watch.policy import judge_log_line, place_file
+from moonbow.watch.policy import judge_names, place_file
 from moonbow.watch.tables import stores_in, walk_store
 from moonbow.world import OBJECTS_USER, Ports, objects_grpc_port, objects_secret, objects_way, sql_client
 from support import eventually, eventually_async
@@ -140,10 +140,11 @@ def test_the_audit_knows_every_file_and_judges_every_name(weeds: Weeds) -> None:
         assert [
             path for path, where in places.items() if where is None or (not where.keeps and "/logs/" not in path)
         ] == []
-        where = places[f"sites/{site}/logs/objects.jsonl"]
+        log = weeds.specs[site].log
+        where = places[str(log.relative_to(weeds.state))]
         assert where is not None
-        lines = weeds.specs[site].log.read_bytes().split(b"\n")[:-1]
-        assert {judge_log_line(where, line) for line in lines} == {None}
+        assert where.file.what == "the objects' store's log"
+        assert judge_names(weeds.world, where, log.read_bytes()) is None
 
 
 async def _put_both(store: ObjectsSites, *idents: str) -> None:

@@ -153,7 +153,7 @@ def _objects(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
         "objects",
         _module(engines, "moonbow.data.weed", state, "--site", site),
         Probe("http", host, port, page, node_files(ref, state)),
-        state / "sites" / site / "logs" / "objects.jsonl",
+        state / "sites" / site / "logs" / "objects.log",  # not all of its lines are JSON
         after=(f"{site}/data",) if serves else (),
         listens=tuple(Listener("tcp", host, one) for one in ports),
         env=(("GOMAXPROCS", "2"), ("GOGC", "50")),

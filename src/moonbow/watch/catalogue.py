@@ -359,6 +359,8 @@ FILES: tuple[File, ...] = (
     File("sites/{site}/logs/door*.jsonl.1", "log", "requests at a door", LOGS, "door_log"),
     File("sites/{site}/logs/*.jsonl", "log", "a process's log", LOGS, "json_log", person="home"),
     File("sites/{site}/logs/*.jsonl.1", "log", "a process's log", LOGS, "json_log", person="home"),
+    File("sites/{site}/logs/objects.log", "log", "the objects' store's log", LOGS, "text", person="home"),
+    File("sites/{site}/logs/objects.log.1", "log", "the objects' store's log", LOGS, "text", person="home"),
     File("sites/{site}/logs/*.log", "log", "a bus or name server's log", LOGS, "text"),
     File("sites/{site}/logs/*.log.1", "log", "a bus or name server's log", LOGS, "text"),
     File("world/logs/*.jsonl", "log", "logs of what belongs to no site", LOGS, "json_log"),
