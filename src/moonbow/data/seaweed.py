@@ -28,7 +28,7 @@ from moonbow.world import (
 
 COPIES = "100"  # one more at another site
 VOLUME_MB = 1_024
-ELECTION_S = 2  # without a leading master, before another is chosen; it gives out places for writes 15 s later
+ELECTION_S = 3  # without a leading master, before others are willing to lead; a new one lets nobody write for 15 s
 MEND_MINUTES = 5  # between two looks for what has too few copies
 SERVICES: tuple[str, ...] = ("master", "volume", "filer", "s3")
 PORTS = (Ports.OBJECTS_MASTER, Ports.OBJECTS_VOLUME, Ports.OBJECTS_FILER, Ports.OBJECTS_S3)
