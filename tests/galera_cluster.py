@@ -38,7 +38,7 @@ domain = "moonbow.localhost"
 slot = {slot}
 [regions.emea]
 title = "Europe"
-data = {{ sql = "galera" }}
+data = {{ sql = "galera", objects = "seaweedfs" }}
 sites = [{{ name = "paris", city = "Paris", at = [48.9, 2.4] }},
          {{ name = "frankfurt", city = "Frankfurt", at = [50.1, 8.7] }},
          {{ name = "madrid", city = "Madrid", at = [40.4, -3.7], kind = "witness" }}]

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from conftest_gateway import Scene
+from files.weeds import Weeds
+from galera_cluster import Cluster
 from moonbow.world import load_world
 from support import eventually
 
@@ -83,3 +85,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def objects_of(state: Path, region: str) -> list[Path]:
     """Every object at rest in a region."""
     return [path for path in (state / "regions" / region / "objects").rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="package")
+def weeds(galera_cluster: Cluster) -> Iterator[Weeds]:
+    """A region's SeaweedFS; a test that breaks it heals it."""
+    found = Weeds(galera_cluster)
+    try:
+        found.until_ready()
+        yield found
+    except BaseException:
+        print(galera_cluster.logs())
+        raise
+    finally:
+        found.close()

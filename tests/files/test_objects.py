@@ -1,8 +1,9 @@
-"""The contract of objects, on every adapter: a directory of this machine, and S3 as SeaweedFS speaks it."""
+"""The contract of objects, on every adapter: a directory of this machine, S3 as SeaweedFS speaks it, a whole region's."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -10,20 +11,29 @@ from pathlib import Path
 import pytest
 from bench.seaweed import Weed, weed
 
+from files.weeds import Weeds
+from galera_cluster import SITES
 from moonbow.base.errors import Unavailable
 from moonbow.files.adapters import objects
-from moonbow.files.adapters.objects import ObjectsDirectory, open_s3
+from moonbow.files.adapters.objects import AWAY_S, ObjectsDirectory, ObjectsSites, open_s3
 from moonbow.files.ports import Missing, Objects
 
 Work = Callable[[Objects], Awaitable[None]]
 Run = Callable[[Work], None]
 
 
-@pytest.fixture(scope="module", params=["directory", pytest.param("s3", marks=pytest.mark.engines)])
+ENGINES = (pytest.param("s3", marks=pytest.mark.engines), pytest.param("region", marks=pytest.mark.engines))
+
+
+@pytest.fixture(scope="module", params=["directory", *ENGINES])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "directory":
         yield lambda work: asyncio.run(_on(lambda: ObjectsDirectory(folder / "objects"), work))
+    elif request.param == "region":  # what one site was asked, its sister is asked next
+        weeds: Weeds = request.getfixturevalue("weeds")
+        sites = itertools.cycle(SITES)
+        yield lambda work: asyncio.run(_on(lambda: weeds.open(next(sites)), work))
     else:
         with weed(folder) as server:
             yield lambda work: asyncio.run(_on(lambda: open_s3(server.place), work))
@@ -127,6 +137,45 @@ def test_a_store_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) ->
             asyncio.run(_awaited(call))
         assert caught.value.code == "objects_unavailable"
         assert "secret" not in str(caught.value)
+
+
+def test_a_sister_site_is_asked_while_the_own_one_is_away(tmp_path: Path) -> None:
+    now = 0.0
+    asked: list[str] = []
+
+    class Noted(ObjectsDirectory):
+        async def get(self, key: str) -> bytes:
+            asked.append(key)
+            return await super().get(key)
+
+    closed = objects.S3Place("http://127.99.7.9:9", "objects", "key", "secret")
+    own, sister = open_s3(closed)._sites[0], Noted(tmp_path / "sister")
+    store = ObjectsSites([own, sister], clock=lambda: now)
+
+    async def work() -> None:
+        nonlocal now
+        await store.put("fil_1/a", b"x")
+        assert store._order() == [1, 0], "it failed just now"
+        assert await store.get("fil_1/a") == b"x"
+        now = AWAY_S + 1
+        assert store._order() == [0, 1], "the own site is tried again"
+        assert await store.get("fil_1/a") == b"x"
+
+    asyncio.run(work())
+    assert asked == ["fil_1/a"] * 2
+
+
+def test_what_one_site_does_not_have_yet_another_may(tmp_path: Path) -> None:
+    own, sister = (ObjectsDirectory(tmp_path / name) for name in ("own", "sister"))
+    store = ObjectsSites([own, sister])
+
+    async def work() -> None:
+        await sister.put("fil_1/a", b"x")
+        assert await store.get("fil_1/a") == b"x"
+        with pytest.raises(Missing):
+            await store.get("fil_1/never")
+
+    asyncio.run(work())
 
 
 async def _awaited(call: Callable[[], Awaitable[object]]) -> None:

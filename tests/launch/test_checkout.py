@@ -16,7 +16,7 @@ from moonbow.launch import build
 from moonbow.launch.build import _digest, find_npm, node_major, project_root
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-web.lock")
+LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-web.lock", "requirements-engines.lock")
 
 
 @pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
@@ -56,6 +56,9 @@ def test_the_lock_has_every_dependency_of_the_project() -> None:
     groups = wanted["dependency-groups"]
     assert set(map(_plain, groups["test"])) <= locked["requirements-test.lock"]
     assert set(map(_plain, groups["web"])) <= locked["requirements-web.lock"]
+    assert set(map(_plain, groups["engines"])) == locked["requirements-engines.lock"]
+    pinned = (ROOT / "requirements-engines.lock").read_text()
+    assert pinned in (ROOT / "requirements-test.lock").read_text(), "tests try what worlds get"
 
 
 def _names(path: Path) -> set[str]:

@@ -80,13 +80,35 @@ def test_a_region_on_galera_has_a_data_agent_at_every_voter() -> None:
     assert [key for key in specs if key.endswith("/data")] == [
         f"{site}/data" for site in ("paris", "frankfurt", "zurich", "singapore", "tokyo", "seoul")
     ]
-    assert [key for key in specs if key.startswith("zurich/")] == ["zurich/data"]
+    assert [key for key in specs if key.startswith("zurich/")] == ["zurich/data", "zurich/objects"]
     assert {listener.port for listener in specs["zurich/data"].listens} == {
         Ports.DATA, Ports.DATA_PEERS, Ports.SQL_CLUSTER
     }  # fmt: skip
     assert "paris/data" in specs["paris/gateway0"].after
     starting: State = "starting"
     assert not may_start(specs["paris/gateway0"], {**dict.fromkeys(specs, "ready"), "paris/data": starting})
+
+
+def test_a_region_s_objects_are_kept_at_every_voter() -> None:
+    world = next(found for found in WORLDS if found.name == "laptopengines")
+    specs = {spec.key: spec for spec in plan_processes(world, Path("s"), ENGINES)}
+    kept = {key: spec for key, spec in specs.items() if spec.name == "objects"}
+    assert len(kept) == 6
+    assert not any(
+        spec.name == "objects"
+        for found in WORLDS
+        if found != world
+        for spec in plan_processes(found, Path("s"), ENGINES)
+    )
+    primary, witness = kept["paris/objects"], kept["zurich/objects"]
+    assert primary.after == ("paris/data",), "its names are in the site's SQL"
+    assert witness.after == ()
+    assert (primary.probe.port, witness.probe.port) == (Ports.OBJECTS_S3, Ports.OBJECTS_MASTER)
+    assert primary.probe.keys == tuple(
+        Path("s/pki") / name for name in ("data-ca-emea.crt", "data-paris.crt", "data-paris.key")
+    )
+    assert turn_of(primary) < min(turn_of(specs["paris/data"]), turn_of(specs["frankfurt/data"]))
+    assert "paris/objects" not in specs["paris/gateway0"].after, "a sister's are as good"
 
 
 def test_data_nodes_are_stopped_last_and_one_after_the_other() -> None:

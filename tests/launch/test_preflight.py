@@ -37,6 +37,17 @@ def test_a_free_machine_has_nothing_against_a_world(tmp_path: Path) -> None:
     assert check_machine(WORLD, tmp_path, _specs(WORLD, tmp_path)) == ()
 
 
+def test_a_missing_seaweedfs_is_named_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = msgspec.structs.replace(load_world(Path("worlds/laptop-engines.toml")), slot=11)
+    specs = _specs(world, tmp_path)
+    assert not any("seaweedfs" in problem for problem in check_machine(world, tmp_path, specs))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (problem,) = [problem for problem in check_machine(world, tmp_path, specs) if "seaweedfs" in problem]
+    assert problem.startswith("regions.emea.data: ")
+    assert "`./moonbow up`" in problem
+
+
 def test_every_busy_port_is_named_with_who_holds_it(tmp_path: Path) -> None:
     address = site_address(WORLD, WORLD.site("tokyo"))
     with socket.create_server((address, Ports.BUS)), socket.create_server((address, Ports.REST)):

@@ -45,6 +45,15 @@ def test_private_rows_rest_at_home_only() -> None:
     assert judge("directory", "family", sid=new_id("fam", "emea"), person=THEM) == "foreign_record"
 
 
+def test_names_in_a_path_are_at_home() -> None:
+    path = policy.Column("path")
+    for sound in ("/buckets/objects", "", "dGhlIGtleQ==", f"/buckets/objects/{new_id('fil', 'emea')}"):
+        assert policy.judge_value(path, sound, HERE) is None
+    fault = policy.judge_value(path, f"/buckets/objects/avatars/{new_id('usr', 'apac')}/t", HERE)
+    assert fault is not None
+    assert (fault.code, fault.of) == ("foreign_record", "apac")
+
+
 def test_order_rows_rest_where_the_room_is_at_home_or_has_a_member() -> None:
     for room, wanted in ((ROOM, None), (FAR, "foreign_order"), (FAR_JOINED, None), ("a title", "not_an_id")):
         assert judge("timeline", "stream", id=room) == wanted
@@ -108,6 +117,8 @@ def test_a_table_or_column_that_nobody_entered_is_found() -> None:
         ("sites/capetown/logs/door0.jsonl", "log", "emea", False),
         ("sites/tokyo/door1/lds.json", "configuration", "apac", True),
         ("world/demo.json", "operator", "", False),
+        ("sites/frankfurt/objects/volumes/objects_4.dat", "private", "emea", True),
+        ("sites/frankfurt/objects/security.toml", "secret", "emea", True),
     ],
 )
 def test_files_are_known_by_their_place(path: str, data: str, region: str, keeps: bool) -> None:

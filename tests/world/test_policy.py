@@ -30,6 +30,7 @@ from moonbow.world import (
 
 LAPTOP = load_world(Path("worlds/laptop.toml"))
 PLANET = load_world(Path("worlds/planet.toml"))
+ENGINES = load_world(Path("worlds/laptop-engines.toml"))
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ def test_one_fault_is_found_at_its_place(fault: Fault) -> None:
     fault.change(fields)
     places = {problem.partition(": ")[0] for problem in problems(msgspec.convert(fields, World))}
     assert fault.place in places
+
+
+def test_seaweedfs_keeps_names_in_galera() -> None:
+    fields = msgspec.to_builtins(ENGINES)
+    fields["regions"]["emea"]["data"]["sql"] = "sqlite"
+    (problem,) = problems(msgspec.convert(fields, World))
+    assert problem.startswith("regions.emea.data.objects: ")
 
 
 def _big(slot: int) -> World:

@@ -30,7 +30,12 @@ def ask_any(world: World, path: str, kind: type[T], at: str | None = None, **que
 
 
 def wait_until_offered(world: World, site: str, within_s: float) -> str:
-    """Wait until directors offer a site to clients; why they do not, if they do not in time, else nothing."""
+    """Wait until directors offer a site to clients; why they do not, if they do not in time, else nothing.
+
+    A witness is offered to nobody, so there is nothing to wait for.
+    """
+    if world.site(site).site.kind == "witness":
+        return ""
     end_s, why = time.monotonic() + within_s, "no director answers"
     while time.monotonic() < end_s:
         for ref in plane_of(world, world.site(site).region):

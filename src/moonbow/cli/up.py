@@ -38,7 +38,7 @@ def up(
     loaded = load_world(path)
     os.umask(0o077)  # what lies in a state is for its owner
     if build:
-        build_all(lambda text: console.print(f"[dim]{text} …[/]"))
+        build_all(lambda text: console.print(f"[dim]{text} …[/]"), loaded)
     began = time.monotonic()
     if detach:
         _up_detached(console, loaded, path, state)

@@ -53,6 +53,7 @@ def run_tests(
 def run_benchmarks(context: typer.Context) -> None:
     """Run the benchmarks of messaging; what else is given goes to them."""
     root = _root()
+    install_lock("requirements-engines.lock", _say)
     _become(root, sys.executable, "-P", "bench/messages.py", *context.args)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moonbow.world import (
+    OBJECTS_DATABASE,
+    OBJECTS_USER,
     SQL_DATABASE,
     SQL_USER,
     Ports,
@@ -20,6 +22,7 @@ from moonbow.world import (
     data_authority_name,
     data_leaf,
     data_voters,
+    objects_client,
     site_address,
     sql_client,
 )
@@ -41,7 +44,7 @@ class NodeSettings(NamedTuple):
     """One site's member of its region's cluster.  `cluster` is its name, `peers` every member's address.
 
     `authority` is the name of the region's data authority as its certificate has it; `account` is the user of this
-    machine that runs it, and the only one who may enter without a certificate.
+    machine that runs it, and the only one who may enter without a certificate.  `objects`: SeaweedFS keeps names there.
     """
 
     cluster: str
@@ -54,6 +57,7 @@ class NodeSettings(NamedTuple):
     pki: Path
     authority: str
     account: str
+    objects: bool
 
     @property
     def data(self) -> Path:
@@ -88,6 +92,7 @@ def node_settings(world: World, ref: SiteRef, state: Path, account: str) -> Node
         state / "pki",
         data_authority_name(world, ref.region),
         account,
+        world.regions[ref.region].data.objects == "seaweedfs",
     )
 
 
@@ -163,13 +168,30 @@ def witness_argv(program: str, settings: NodeSettings) -> tuple[str, ...]:
 
 
 def render_accounts(settings: NodeSettings) -> tuple[str, ...]:
-    """The statements that make the region's one database and the one who may use it: by certificate, not password."""
-    subject = f"/CN={sql_client(settings.region)}"
-    return (
+    """The statements that make the region's database and who may use it: by certificate, not password.
+
+    SeaweedFS has a database, one table and an account of its own, which may change rows and nothing else.
+    """
+    made = (
         f"CREATE DATABASE IF NOT EXISTS {SQL_DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-        f"CREATE USER IF NOT EXISTS {SQL_USER}@'%' REQUIRE SUBJECT '{subject}' AND ISSUER '/CN={settings.authority}'",
+        _account(settings, SQL_USER, sql_client(settings.region)),
         f"GRANT ALL PRIVILEGES ON {SQL_DATABASE}.* TO {SQL_USER}@'%'",
     )
+    if not settings.objects:
+        return made
+    return (
+        *made,
+        f"CREATE DATABASE IF NOT EXISTS {OBJECTS_DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        f"CREATE TABLE IF NOT EXISTS {OBJECTS_DATABASE}.filemeta (dirhash BIGINT NOT NULL, name VARCHAR(766) NOT NULL,"
+        " directory TEXT NOT NULL, meta LONGBLOB, PRIMARY KEY (dirhash, name))",
+        _account(settings, OBJECTS_USER, objects_client(settings.region)),
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {OBJECTS_DATABASE}.filemeta TO {OBJECTS_USER}@'%'",
+    )
+
+
+def _account(settings: NodeSettings, user: str, client: str) -> str:
+    issuer = f"/CN={settings.authority}"
+    return f"CREATE USER IF NOT EXISTS {user}@'%' REQUIRE SUBJECT '/CN={client}' AND ISSUER '{issuer}'"
 
 
 def _files(settings: NodeSettings) -> tuple[Path, Path, Path]:

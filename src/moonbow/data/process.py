@@ -21,10 +21,12 @@ from moonbow.world import Ports, SiteRef, World, data_voters, site_address
 from .adapters.engine import Engine, Node, Witness
 from .adapters.peers import Peer, peer_context
 from .adapters.sql import LocalSql
+from .flush import FLUSH_S, Flusher
 from .galera import node_settings, render_accounts
 from .model import NodeStatus, Position
 from .pages import Facts, answer
 from .policy import Action, Decision, Reports, decide_running, decide_start, is_apart
+from .seaweed import weed_files
 
 LOOK_S = 0.25  # between two looks at a node that does not serve, and at its peers
 CALM_S = 1.0  # at one that serves
@@ -68,6 +70,7 @@ class Agent:
         self._looked = asyncio.Event()  # everybody was asked once
         self._accounts = False
         self._force = settings.folder / "force"
+        self._flusher = Flusher(weed_files(state, self.name).volumes)
         home = site_address(world, ref)
         server = peer_context(ssl.PROTOCOL_TLS_SERVER, state / "pki", ref)
         self._servers = (
@@ -87,6 +90,8 @@ class Agent:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._tend())
                 tasks.create_task(self._bound_log())
+                if self.settings.objects:
+                    tasks.create_task(self._flush_objects())
 
     def report(self) -> DataReport:
         """What this site tells the others.  An engine that runs and does not answer may hold more than is known."""
@@ -248,6 +253,15 @@ class Agent:
         while True:
             await asyncio.sleep(LOG_S)
             bound_log(self.engine.log)
+
+    async def _flush_objects(self) -> None:
+        """See to it that what the site's SeaweedFS has acknowledged is on its disk soon."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            try:
+                await asyncio.to_thread(self._flusher.flush)
+            except OSError as error:
+                log.error("objects are not on the disk", extra={"f": {"why": str(error)}})
 
     async def _end(self) -> None:
         self.decision = Decision("wait", "it is being stopped")

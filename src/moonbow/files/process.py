@@ -15,15 +15,15 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from moonbow.base.errors import ConfigError, MoonbowError, Refused
+from moonbow.base.errors import MoonbowError, Refused
 from moonbow.timeline.ports import Store
 from moonbow.vault.plain import Plain
 from moonbow.vault.ports import Sealer
-from moonbow.world import World
+from moonbow.world import OBJECTS_USER, World, objects_secret, objects_way
 
 from . import policy
 from .adapters.command import Command
-from .adapters.objects import ObjectsDirectory
+from .adapters.objects import ObjectsDirectory, S3Place, open_s3
 from .avatars import AVATAR_OP, Avatars
 from .downloads import Downloads
 from .model import File, Share
@@ -40,11 +40,15 @@ LATE_S = 900.0  # after which no attempt at a part can still be under way
 SCAN_S = 0.9 * LOOK_S
 
 
-def open_objects(world: World, state: Path, region: str) -> Objects:
-    """Where a region's objects rest, as its world file says; `ConfigError` for an engine that nobody runs yet."""
-    if world.regions[region].data.objects != "directory":
-        raise ConfigError(f"regions.{region}.data.objects: this release starts no SeaweedFS")
-    return ObjectsDirectory(state / "regions" / region / "objects")
+def open_objects(world: World, state: Path, region: str, site: str | None = None) -> Objects:
+    """Where a region's objects rest, as its world file says; over S3 by the own site first, then by its sisters."""
+    if world.regions[region].data.objects == "directory":
+        return ObjectsDirectory(state / "regions" / region / "objects")
+    way = objects_way(world, state, region, site)
+    secret = objects_secret(way.key.read_text(), "s3")
+    return open_s3(
+        *(S3Place(endpoint, way.bucket, OBJECTS_USER, secret, way.ca, encrypts=True) for endpoint in way.endpoints)
+    )
 
 
 def open_scanner(world: World) -> Scanner | None:

@@ -94,7 +94,7 @@ class Gateway:
         catalogue = open_files(self.world, self.state, home, site)
         self.files = Files(
             self.world, self.store, catalogue,
-            open_objects(self.world, self.state, region), self.bus, tuple(visible_regions(self.world, region)),
+            open_objects(self.world, self.state, region, site), self.bus, tuple(visible_regions(self.world, region)),
             self._leads, sealer=self.keys.sealer, scanner=open_scanner(self.world),
         )  # fmt: skip
         self.directory.show_avatars(self.files.avatars.tags)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
+from moonbow.world import World
 
 NODE_MAJOR_MIN = 20
 BUILD_S = 900.0  # for one command, downloads included
@@ -97,10 +98,12 @@ def build_addresses(say: Say) -> None:
     _run(sys.executable, "-m", "moonbow.director.compile", cwd=Path(sys.prefix))
 
 
-def build_all(say: Say) -> None:
-    """Everything a world needs."""
+def build_all(say: Say, world: World | None = None) -> None:
+    """Everything a world needs; without one, everything that every world needs."""
     build_web(say)
     build_addresses(say)
+    if world is not None and any(region.data.objects == "seaweedfs" for region in world.regions.values()):
+        install_lock("requirements-engines.lock", say)
 
 
 def _digest(folder: Path) -> str:

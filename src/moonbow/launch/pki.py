@@ -32,6 +32,7 @@ from moonbow.world import (
     door_address,
     is_clustered,
     link_address,
+    objects_client,
     site_address,
     sql_client,
 )
@@ -86,9 +87,13 @@ def mesh_leaves(world: World) -> tuple[Leaf, ...]:
 
 
 def data_leaves(world: World, region: str) -> tuple[Leaf, ...]:
-    """Everything the data CA of a region signs: its nodes, and one client of its SQL."""
+    """Everything the data CA of a region signs: its nodes, and the clients of its SQL."""
     nodes = (_node_leaf(world, ref) for ref in data_voters(world, region))
-    return (*nodes, Leaf(sql_client(region), (("dns", f"sql.{region}.data.moonbow"),), server=False, client=True))
+    clients = [(sql_client(region), "sql")]
+    if world.regions[region].data.objects == "seaweedfs":
+        clients.append((objects_client(region), "objects"))
+    names = ((stem, f"{name}.{region}.data.moonbow") for stem, name in clients)
+    return (*nodes, *(Leaf(stem, (("dns", name),), server=False, client=True) for stem, name in names))
 
 
 def _node_leaf(world: World, ref: SiteRef) -> Leaf:

@@ -17,8 +17,9 @@ from moonbow.balancer.listeners import metrics_address
 from moonbow.balancer.model import Door
 from moonbow.bus.policy import SERVERS, Server
 from moonbow.data.policy import stop_turn
+from moonbow.data.seaweed import keeps_objects, node_files, weed_ports
 from moonbow.director.knot import knot_argv
-from moonbow.world import Ports, SiteRef, World, door_address, site_address, world_address
+from moonbow.world import Ports, SiteRef, World, door_address, objects_grpc_port, site_address, world_address
 
 from .links import place_address, plan_links
 
@@ -41,12 +42,16 @@ State = Literal["waiting", "starting", "ready", "alive", "backing off", "stopped
 
 
 class Probe(NamedTuple):
-    """How to ask a process whether it is well: `http` wants 200 at `path`, `dns` any answer, `unix` any line."""
+    """How to ask a process whether it is well: `http` wants 200 at `path`, `dns` any answer, `unix` any line.
+
+    `keys`: over TLS that proves both ends; PEM files of the authority, and of the asker's certificate and key.
+    """
 
     kind: Literal["http", "dns", "unix"]
     host: str = ""
     port: int = 0
     path: str = ""
+    keys: tuple[Path, Path, Path] | None = None
 
 
 class Listener(NamedTuple):
@@ -98,6 +103,8 @@ def plan_processes(world: World, state: Path, engines: Engines) -> tuple[Spec, .
     for ref in world.sites():
         if ref.site.kind != "edge" and world.regions[ref.region].data.sql == "galera":
             specs.append(_data(world, ref, state, engines))
+        if keeps_objects(world, ref):
+            specs.append(_objects(world, ref, state, engines))
         if ref.site.kind == "primary":
             specs += (_bus(world, ref, state, engines, server) for server in SERVERS)
         if ref.site.kind != "witness":
@@ -132,6 +139,24 @@ def _data(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
         keeps_data=True,
         stop_turn=1 + stop_turn(nodes, site),
         term_s=DATA_TERM_S,
+    )
+
+
+def _objects(world: World, ref: SiteRef, state: Path, engines: Engines) -> Spec:
+    """At a primary site, S3 says how it is, which answers once its filer has found the site's SQL; else the master."""
+    host, site, serves = site_address(world, ref), ref.site.name, ref.site.kind == "primary"
+    port, page = (Ports.OBJECTS_S3, "/healthz") if serves else (Ports.OBJECTS_MASTER, "/readyz")
+    own = weed_ports(ref)
+    ports = (*own, *(objects_grpc_port(world, ref, one) for one in own), Ports.OBJECTS_METRICS)
+    return Spec(
+        site,
+        "objects",
+        _module(engines, "moonbow.data.weed", state, "--site", site),
+        Probe("http", host, port, page, node_files(ref, state)),
+        state / "sites" / site / "logs" / "objects.log",  # not all of its lines are JSON
+        after=(f"{site}/data",) if serves else (),
+        listens=tuple(Listener("tcp", host, one) for one in ports),
+        env=(("GOMAXPROCS", "2"), ("GOGC", "50")),
     )
 
 

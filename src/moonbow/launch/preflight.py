@@ -13,8 +13,9 @@ from pathlib import Path
 
 from moonbow.balancer.adapters.envoy import envoy_argv, envoy_binary
 from moonbow.base.errors import ConfigError
+from moonbow.data import weed
 from moonbow.data.adapters.engine import find_programs
-from moonbow.world import World
+from moonbow.world import SITES_MAX, World
 
 from .policy import Engines, Listener, Spec
 from .proc import command_line, describe, open_files, parent, processes
@@ -71,14 +72,21 @@ def _folder_problems(state: Path) -> Iterator[str]:
 
 
 def _world_problems(world: World) -> Iterator[str]:
-    if len(world.sites()) > 120:
-        yield f"regions: {len(world.sites())} sites; one machine has link addresses for 120"
+    if len(world.sites()) > SITES_MAX:
+        yield f"regions: {len(world.sites())} sites; one machine has link addresses for {SITES_MAX}"
     clusters = [name for name, region in world.regions.items() if region.data.sql == "galera"]
     if clusters:
         try:
             find_programs()
         except ConfigError as error:
             yield f'regions.{clusters[0]}.data: sql = "galera": {error}'
+
+    stores = [name for name, region in world.regions.items() if region.data.objects == "seaweedfs"]
+    if stores:
+        try:
+            weed.program()
+        except ConfigError as error:
+            yield f'regions.{stores[0]}.data: objects = "seaweedfs": {error}'
 
 
 def _port_problems(specs: Iterable[Spec]) -> Iterator[str]:

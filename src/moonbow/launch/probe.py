@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from pathlib import Path
 
 import dns.message
 import dns.rdatatype
@@ -22,6 +23,7 @@ class Prober:
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self._line: Line | None = None
+        self._trust: ssl.SSLContext | None = None
 
     async def ask(self, within_s: float = PROBE_S) -> Health:
         """The answer of the process; `silent` if none comes in time."""
@@ -41,7 +43,9 @@ class Prober:
     async def _ask_http(self) -> Health:
         host, port = self._probe.host, self._probe.port
         if self._line is None or self._line.lost.is_set():
-            self._line = await _connect(host, port)
+            if self._probe.keys is not None and self._trust is None:
+                self._trust = _context(*self._probe.keys)
+            self._line = await _connect(host, port, self._trust, host if self._trust else None)
         status, _ = await self._line.ask(_request(host, port, self._probe.path))
         return "ready" if status == 200 else "alive"
 
@@ -70,6 +74,13 @@ async def _connect(host: str, port: int, trust: ssl.SSLContext | None = None, na
     loop = asyncio.get_running_loop()
     _, line = await loop.create_connection(Line, host, port, ssl=trust, server_hostname=name)
     return line
+
+
+def _context(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(authority)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def _request(host: str, port: int, path: str) -> bytes:

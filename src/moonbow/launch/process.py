@@ -19,6 +19,7 @@ from moonbow.balancer.process import Balancer
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
 from moonbow.bus.policy import SERVERS, render_server
+from moonbow.data.seaweed import keeps_objects, weed_sockets
 from moonbow.director.orders import Orders
 from moonbow.world import World, load_world
 
@@ -114,7 +115,7 @@ async def _live(launcher: Launcher, balancers: list[Balancer], on_ready: Callabl
     supervisor, state = launcher.supervisor, launcher.state
     async with AsyncExitStack() as stack:
         _listen_to_signals(launcher)
-        stack.callback(_clean, state)
+        stack.callback(_clean, launcher.world, state)
         stack.push_async_callback(supervisor.close)
         await stack.enter_async_context(serve_lines(state / "control.sock", launcher.answer))
         tending = asyncio.gather(launcher.service.mind_orders(), *(balancer.run() for balancer in balancers))
@@ -180,9 +181,10 @@ def _prepare(world: World, world_file: Path, state: Path) -> list[Balancer]:
     return balancers
 
 
-def _clean(state: Path) -> None:
-    """Remove what means nothing once nobody runs: the operator's word, and sockets that Envoy leaves."""
-    for path in (state / "overrides.json", *state.glob("sites/*/door*/admin.sock")):
+def _clean(world: World, state: Path) -> None:
+    """Remove what means nothing once nobody runs: the operator's word, and sockets that engines leave."""
+    sockets = (path for ref in world.sites() if keeps_objects(world, ref) for path in weed_sockets(world, ref))
+    for path in (state / "overrides.json", *state.glob("sites/*/door*/admin.sock"), *sockets):
         path.unlink(missing_ok=True)
 
 

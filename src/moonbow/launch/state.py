@@ -9,7 +9,7 @@ from pathlib import Path
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
 from moonbow.director.orders import Orders, encode_orders, parse_orders
-from moonbow.world import World
+from moonbow.world import World, objects_key
 
 from .pki import ensure_pki
 
@@ -17,7 +17,7 @@ from .pki import ensure_pki
 def prepare_state(world: World, world_text: str, state: Path) -> None:
     """Make or complete the folders, certificates and secrets of `world` under `state`; `ConfigError` if it cannot.
 
-    What rests in `regions/` is never touched.
+    What rests in `regions/` is never replaced.
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -27,6 +27,9 @@ def prepare_state(world: World, world_text: str, state: Path) -> None:
         login_key = state / "secrets" / "login.key"
         if not login_key.exists():
             write_private(login_key, secrets.token_hex(32).encode())
+        for region in (name for name, found in world.regions.items() if found.data.objects == "seaweedfs"):
+            if not (key := objects_key(state, region)).exists():
+                write_private(key, secrets.token_hex(32).encode(), durable=True)
         ensure_pki(world, state)
     except OSError as error:
         raise ConfigError(f"{state}: cannot be prepared: {error}") from error

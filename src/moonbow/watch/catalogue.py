@@ -18,7 +18,9 @@ Content = Literal["opaque", "sqlite", "text", "json_log", "door_log", "bus_confi
 WHILE_USED = "as long as it is used"
 STAYS = "until it is erased"
 LOGS = "20 MB a process"
-Kind = Literal["own", "opaque", "stream", "key", "text", "number", "word", "region", "regions", "record", "effect"]
+Kind = Literal[
+    "own", "opaque", "stream", "key", "text", "number", "word", "region", "regions", "record", "effect", "path"
+]
 
 
 class Column(NamedTuple):
@@ -27,7 +29,8 @@ class Column(NamedTuple):
     own: an id of one of `kinds`, at home here.  opaque: such an id of any region.  stream: a stream's id that may rest
     here.  key: the number of such a stream in its table.  text: what a person wrote, or what proves them: only as
     private as the row it stands in.  word: one of `kinds`.  region(s): names of regions of the world.
-    record: a shared record.  effect: what crosses a border.  A word without `kinds` is a code of ours or a number.
+    path: what is named in it is at home here.  record: a shared record.  effect: what crosses a
+    border.  A word without `kinds` is a code of ours or a number.
     """
 
     kind: Kind
@@ -51,9 +54,9 @@ def words(*known: str, null: bool = False) -> Column:
     return Column("word", known, null)
 
 
-STREAM, KEY, TEXT, NUMBER, RECORD, EFFECT = (
+STREAM, KEY, TEXT, NUMBER, RECORD, EFFECT, PATH = (
     Column("stream"), Column("key"), Column("text", null=True), Column("number", null=True), Column("record"),
-    Column("effect"),
+    Column("effect"), Column("path"),
 )  # fmt: skip
 REGION, REGIONS = Column("region"), Column("regions")
 FATES = words("placed", "kept", "refused", "done", "noop")
@@ -248,12 +251,16 @@ _FILES = {
     ),
     "file_keeper": Table("private", {"person": own("usr"), "turns": NUMBER}, ("person",)),
 }  # fmt: skip
+_OBJECTS = {  # SeaweedFS's own layout: a name in a folder, and where the parts of its content lie
+    "filemeta": Table("private", {"dirhash": NUMBER, "name": PATH, "directory": PATH, "meta": TEXT}, ("dirhash",)),
+}
 STORES: dict[str, dict[str, Table]] = {
     "timeline": _TIMELINE,
     "directory": _DIRECTORY,
     "keys": _KEYS,
     "files": _FILES,
     "cluster": {**_TIMELINE, **_DIRECTORY, **_KEYS, **_FILES},  # all in the one database of a region's cluster
+    "objects": _OBJECTS,
 }
 
 
@@ -312,6 +319,7 @@ FILES: tuple[File, ...] = (
         "regions/{region}/keys/region.key", "secret", "the region's key, that wraps companies'", "until 30 days retired"
     ),
     File("regions/{region}/keys/receipt.key", "secret", "key that signs receipts of erasures"),
+    File("regions/{region}/keys/objects.key", "secret", "key of the objects' store, and of what it encrypts"),
     File("regions/{region}/keys/backup.key", "secret", "key of the region's backups"),
     File("regions/{region}/keys/region.secret", "secret", "the region's secret"),
     File("regions/{region}/keys/audit.key", "secret", "key that signs attestations"),
@@ -323,6 +331,11 @@ FILES: tuple[File, ...] = (
     File("regions/{region}/audit/control-*", "proof", "the scan's own control", "while an audit runs", person="home"),
     File("regions/{region}/audit/copy-*", "private", "a store's copy", "while an audit runs", person="anybody"),
     File("sites/{site}/sql/**", "private", "the cluster's node", STAYS, "opaque", "MariaDB", person="anybody"),
+    File("sites/{site}/objects/security.toml", "secret", "keys of the objects' store"),
+    File("sites/{site}/objects/s3.json", "secret", "who may speak with the objects' store"),
+    File("sites/{site}/objects/*.toml", "configuration", "objects' store"),
+    File("sites/{site}/objects/master/**", "configuration", "which volumes there are", engine="SeaweedFS"),
+    File("sites/{site}/objects/volumes/*", "private", "what files hold", STAYS, engine="SeaweedFS", person="anybody"),
     File(
         "sites/{site}/backups/{region}/**",
         "private",
@@ -346,6 +359,8 @@ FILES: tuple[File, ...] = (
     File("sites/{site}/logs/door*.jsonl.1", "log", "requests at a door", LOGS, "door_log"),
     File("sites/{site}/logs/*.jsonl", "log", "a process's log", LOGS, "json_log", person="home"),
     File("sites/{site}/logs/*.jsonl.1", "log", "a process's log", LOGS, "json_log", person="home"),
+    File("sites/{site}/logs/objects.log", "log", "the objects' store's log", LOGS, "text", person="home"),
+    File("sites/{site}/logs/objects.log.1", "log", "the objects' store's log", LOGS, "text", person="home"),
     File("sites/{site}/logs/*.log", "log", "a bus or name server's log", LOGS, "text"),
     File("sites/{site}/logs/*.log.1", "log", "a bus or name server's log", LOGS, "text"),
     File("world/logs/*.jsonl", "log", "logs of what belongs to no site", LOGS, "json_log"),

@@ -28,6 +28,7 @@ IDS_IN_BYTES = re.compile(rb"\b(?:usr|inb|ses|fam)_([a-z][a-z0-9]{0,15})_[0-7][0
 ANY_ID = re.compile(rb"\b[a-z]{3}_[a-z][a-z0-9]{0,15}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 CODE = re.compile(r"[a-z0-9_]{1,40}")
 BESIDE = re.compile(r"\.(.+)\.\d+")  # a file on its way to its name, see base/files.py
+AT_WITNESSES = ("sites/{site}/backups/", "sites/{site}/objects/")  # sealed copies, encrypted volumes
 STORE_WORDS = re.compile(rb"(?m)^\s*(jetstream|store_dir)\b")
 _record: msgspec.msgpack.Decoder[SharedRecord] = msgspec.msgpack.Decoder(SharedRecord)
 
@@ -59,7 +60,7 @@ def place_file(world: World, path: str) -> Where | None:
             return None
         if site:
             owner, kind = kinds[site]
-            keeps = kind == "primary" or (kind == "witness" and file.pattern.startswith("sites/{site}/backups/"))
+            keeps = kind == "primary" or (kind == "witness" and file.pattern.startswith(AT_WITNESSES))
             return Where(file, owner, site, keeps) if region in ("", owner) else None
         return Where(file, region, "", bool(region))
     return None
@@ -144,6 +145,8 @@ def judge_value(rule: Column, value: object, here: Here) -> Fault | None:
             return _judge_record(value, here)
         case "effect":
             return _judge_effect(value)
+        case "path":
+            return _judge_path(str(value), here)
 
 
 def _judge_id(rule: Column, value: object) -> Fault | None:
@@ -218,6 +221,11 @@ def _judge_effect(value: object) -> Fault | None:
         if isinstance(field, str) and (ID.fullmatch(field) is None or field[:3] not in KINDS):
             return Fault("not_an_id", "carries something that is no id")
     return None
+
+
+def _judge_path(path: str, here: Here) -> Fault | None:
+    faults = (_judge_home(found[0], here) for found in ID.finditer(path) if found[1] in KINDS)
+    return next((fault for fault in faults if fault is not None), None)
 
 
 def judge_log_line(where: Where, line: bytes) -> Fault | None:

@@ -11,7 +11,7 @@ from moonbow.base.errors import Unavailable
 from moonbow.base.ids import home
 from moonbow.stores.snapshot import SqliteSnapshot, look_at_sqlite
 from moonbow.stores.snapshot_galera import GaleraSnapshot, look_at_node
-from moonbow.world import SqlWay, World, sql_way
+from moonbow.world import SqlWay, World, names_way, sql_way
 
 from . import policy
 from .book import Book
@@ -45,7 +45,7 @@ class SqliteStore:
 
 @dataclass(frozen=True)
 class GaleraStore:
-    """What one site's node of a region's cluster holds."""
+    """What one site's node of a region's cluster holds: the region's own tables, or the names of its objects."""
 
     way: SqlWay
     region: str
@@ -55,7 +55,7 @@ class GaleraStore:
     @property
     def place(self) -> str:
         """Its node, by the site's name."""
-        return f"{self.site}/sql"
+        return f"{self.site}/sql" if self.store == "cluster" else f"{self.site}/sql/{self.store}"
 
     @contextmanager
     def look(self) -> Generator[GaleraSnapshot]:
@@ -75,6 +75,9 @@ def stores_in(world: World, state: Path, seen: list[Seen]) -> Iterator[Store]:
         for ref in world.primaries(region) if found.data.sql == "galera" else ():
             way = sql_way(world, state, region, ref.site.name)
             yield GaleraStore(way._replace(hosts=way.hosts[:1]), region, ref.site.name)
+        for ref in world.primaries(region) if found.data.objects == "seaweedfs" else ():
+            way = names_way(world, state, region, ref.site.name)
+            yield GaleraStore(way._replace(hosts=way.hosts[:1]), region, ref.site.name, "objects")
 
 
 def walk_store(world: World, store: Store, book: Book) -> None:

@@ -5,6 +5,8 @@ Laws: a way names nodes of its own region only, the asking site's own first; eve
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,8 @@ from .model import Region, SiteRef, World
 from .policy import Ports, site_address
 
 SQL_USER = SQL_DATABASE = "moonbow"
+OBJECTS_USER = OBJECTS_DATABASE = "moonbow_objects"  # where SeaweedFS keeps the names of objects
+OBJECTS_BUCKET = "objects"
 
 
 class SqlWay(NamedTuple):
@@ -45,6 +49,46 @@ def sql_way(world: World, state: Path, region: str, site: str | None = None) -> 
     )
 
 
+def names_way(world: World, state: Path, region: str, site: str | None = None) -> SqlWay:
+    """The way to the names of the objects of `region`, which its SeaweedFS keeps in the same nodes."""
+    stem = state / "pki" / objects_client(region)
+    way = sql_way(world, state, region, site)._replace(user=OBJECTS_USER, database=OBJECTS_DATABASE)
+    return way._replace(cert=stem.with_suffix(".crt"), key=stem.with_suffix(".key"))
+
+
+class ObjectsWay(NamedTuple):
+    """How to reach a region's objects over S3: any of `endpoints` (URLs), the asking site's own first.
+
+    `ca` is the PEM file of the authority that signs for them, `key` the file that `objects_secret` derives from.
+    """
+
+    endpoints: tuple[str, ...]
+    bucket: str
+    ca: Path
+    key: Path
+
+
+def objects_way(world: World, state: Path, region: str, site: str | None = None) -> ObjectsWay:
+    """The way to the objects of `region` from `site`; without one, in file order."""
+    nodes = sorted(world.primaries(region), key=lambda ref: ref.site.name != site)
+    return ObjectsWay(
+        tuple(f"https://{site_address(world, ref)}:{Ports.OBJECTS_S3}" for ref in nodes),
+        OBJECTS_BUCKET,
+        state / "pki" / f"{data_authority(region)}.crt",
+        objects_key(state, region),
+    )
+
+
+def objects_key(state: Path, region: str) -> Path:
+    """The file of the one secret of a region's objects: 32 bytes in hexadecimal digits."""
+    return state / "regions" / region / "keys" / "objects.key"
+
+
+def objects_secret(key: str, purpose: str) -> str:
+    """What the secret `key` gives for one purpose: 64 hexadecimal digits."""
+    return hmac.new(bytes.fromhex(key), f"objects {purpose}".encode(), hashlib.sha256).hexdigest()
+
+
 def is_clustered(region: Region) -> bool:
     """Whether the region's sites keep its data together, and so need certificates to prove themselves to each other."""
     return region.data.sql == "galera" or region.data.objects == "seaweedfs"
@@ -73,3 +117,8 @@ def data_leaf(site: str) -> str:
 def sql_client(region: str) -> str:
     """File stem of what a client of a region's SQL shows; its certificate's common name as well."""
     return f"sql-{region}"
+
+
+def objects_client(region: str) -> str:
+    """File stem of what a region's SeaweedFS shows to its SQL; its certificate's common name as well."""
+    return f"objects-{region}"

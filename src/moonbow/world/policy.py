@@ -18,6 +18,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _DOMAIN = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 CONTINENTS = frozenset({"AF", "AN", "AS", "EU", "NA", "OC", "SA"})
 OPERATORS_MAX = 100
+SITES_MAX = 120  # of one machine
 
 
 class Ports:
@@ -45,15 +46,27 @@ class Ports:
     SQL_INCREMENT = 4568  # what a returning node missed
     SQL_SNAPSHOT = 4444  # everything, for a new node
     BACKUP = 5313  # the process that takes a region's backups: /healthz, /metrics
-    OBJECTS_MASTER = 9333  # SeaweedFS; each of these has its gRPC port 10,000 above
+    OBJECTS_MASTER = 9333  # SeaweedFS; gRPC see `objects_grpc_port`
     OBJECTS_VOLUME = 9340
     OBJECTS_FILER = 9350
     OBJECTS_S3 = 9360
+    OBJECTS_METRICS = 9370
+    OBJECTS_GRPC = 20_000
 
 
 def site_address(world: World, ref: SiteRef) -> str:
     """The site's own address: declared on real hosts, 127.<region>.<site>.1 on one machine."""
     return ref.site.address or f"127.{10 + 20 * world.slot + ref.region_no}.{1 + ref.site_no}.1"
+
+
+def objects_grpc_port(world: World, ref: SiteRef, port: int) -> int:
+    """The gRPC port beside one of `Ports.OBJECTS_*`: another one for every site, up to 25,759.
+
+    SeaweedFS names sockets in /tmp by these ports alone, so no two sites of a machine may share one.
+    """
+    services = (Ports.OBJECTS_MASTER, Ports.OBJECTS_VOLUME, Ports.OBJECTS_FILER, Ports.OBJECTS_S3)
+    number = [other.site.name for other in world.sites()].index(ref.site.name)
+    return Ports.OBJECTS_GRPC + len(services) * (SITES_MAX * world.slot + number) + services.index(port)
 
 
 def door_address(world: World, ref: SiteRef, door: int) -> str:
@@ -223,6 +236,8 @@ def _data_problems(place: str, region: Region) -> Iterator[str]:
                 f"{place}.data.{field}: {engine} wants two primary sites or more and, with the witness, an odd number"
                 f" of sites; here are {primaries} and {witnesses}"
             )
+    if data.objects == "seaweedfs" and data.sql != "galera":
+        yield f'{place}.data.objects: seaweedfs keeps the names of objects in the cluster of sql = "galera"'
     if (data.documents == "mongodb") != (data.mongodb is not None):
         yield f'{place}.data.mongodb: a connection string goes with documents = "mongodb", and the other way round'
     if data.mongodb is not None and not data.mongodb.startswith(("mongodb://", "mongodb+srv://")):

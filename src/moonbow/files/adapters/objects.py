@@ -6,46 +6,53 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from moonbow.base.errors import Unavailable
+from moonbow.base.errors import MoonbowError, Unavailable
 
 from ..ports import Missing
 
 LOCAL_S = 10.0  # for a disk to answer
 STAGED_S = 600.0  # after which nobody writes any more what is half written: sooner than the sweeper's last look
 RETRY_S = 30.0  # for S3: what SeaweedFS needs to choose another leading master, and then some
-TRY_S = 10.0  # one attempt at S3
-ATTEMPTS_MAX = 1_000  # time ends them first
+TRY_S, CONNECT_S = 5.0, 2.0  # one attempt at S3, of at most 1 MiB
+PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 1.0  # between attempts
+AWAY_S = 15.0  # for which a site that failed is asked last
 DELETES = 8  # at one time
+NO_BUCKET = "<Code>NoSuchBucket</Code>"
+T = TypeVar("T")
 _STAGED = re.compile(r"[^#]+#[0-9]+")
 
 
 @dataclass(frozen=True)
 class S3Place:
-    """A bucket: `endpoint` is an URL, `ca` the PEM file of the authority to trust beside the system's."""
+    """A bucket: `endpoint` is an URL, `ca` the PEM file of the authority to trust beside the system's.
+
+    `encrypts`: it is asked to encrypt what it keeps (SSE-S3).
+    """
 
     endpoint: str
     bucket: str
     access_key: str
     secret_key: str
     ca: Path | None = None
+    encrypts: bool = False
 
     def __repr__(self) -> str:
         return f"S3Place({self.endpoint}, {self.bucket})"
 
 
 class ObjectsStored:
-    """`ports.Objects` on any store of obstore; `within_s` bounds every call, its repetitions included."""
+    """`ports.Objects` on any store of obstore; `within_s` bounds every call."""
 
     def __init__(self, store: LocalStore | S3Store, within_s: float) -> None:
         self._store, self._within_s = store, within_s
@@ -84,6 +91,8 @@ class ObjectsStored:
                     if len(found) >= limit:
                         break
         except (BaseError, OSError, TimeoutError) as error:
+            if NO_BUCKET in str(error):  # the first object makes it
+                return []
             raise _unavailable(error) from error
         return found[:limit]
 
@@ -140,11 +149,63 @@ def sync(root: Path, path: Path) -> None:
             return
 
 
-def open_s3(place: S3Place) -> ObjectsStored:
-    """Objects in a bucket of any S3, as SeaweedFS speaks it."""
-    client: dict[str, Any] = {"timeout": timedelta(seconds=TRY_S), "allow_http": place.endpoint.startswith("http://")}
+class ObjectsSites:
+    """`ports.Objects` kept by several sites together: asked are the first, and the others while that one fails.
+
+    A call is repeated for `RETRY_S`: so long a region may need to choose another leading master.  An object is missing
+    when no site that answers has it.
+    """
+
+    def __init__(self, sites: Sequence[ObjectsStored], clock: Callable[[], float] = time.monotonic) -> None:
+        self._sites, self._clock = sites, clock
+        self._failed_at = [-AWAY_S] * len(sites)
+
+    async def put(self, key: str, content: bytes) -> None:
+        await self._at_any(lambda site: site.put(key, content))
+
+    async def get(self, key: str) -> bytes:
+        return await self._at_any(lambda site: site.get(key))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._at_any(lambda site: site.delete(keys))
+
+    async def keys(self, prefix: str, limit: int) -> list[str]:
+        return await self._at_any(lambda site: site.keys(prefix, limit))
+
+    async def _at_any(self, call: Callable[[ObjectsStored], Awaitable[T]]) -> T:
+        ends, pause_s = self._clock() + RETRY_S, PAUSE_FIRST_S
+        while True:
+            failed: list[MoonbowError] = []
+            for no in self._order():
+                try:
+                    return await call(self._sites[no])
+                except Missing as error:
+                    failed.insert(0, error)
+                except Unavailable as error:
+                    self._failed_at[no] = self._clock()
+                    failed.append(error)
+            if isinstance(failed[0], Missing) or self._clock() + pause_s > ends:
+                raise failed[0]
+            await asyncio.sleep(pause_s)
+            pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+
+    def _order(self) -> list[int]:
+        """Every site: those that failed lately last."""
+        now = self._clock()
+        return sorted(range(len(self._sites)), key=lambda no: now - self._failed_at[no] < AWAY_S)
+
+
+def open_s3(*places: S3Place) -> ObjectsSites:
+    """Objects in a bucket of any S3, as SeaweedFS speaks it, at one place or at several that hold the same."""
+    return ObjectsSites([_open_place(place) for place in places])
+
+
+def _open_place(place: S3Place) -> ObjectsStored:
+    limits: dict[str, Any] = {"timeout": timedelta(seconds=TRY_S), "connect_timeout": timedelta(seconds=CONNECT_S)}
+    client = {**limits, "allow_http": place.endpoint.startswith("http://")}
     if place.ca is not None:
         client["root_certificate"] = place.ca.read_bytes()
+    encryption: dict[str, Any] = {"server_side_encryption": "AES256"} if place.encrypts else {}
     store = S3Store(
         place.bucket,
         endpoint=place.endpoint,
@@ -153,15 +214,10 @@ def open_s3(place: S3Place) -> ObjectsStored:
         secret_access_key=place.secret_key,
         virtual_hosted_style_request=False,
         client_options=client,  # type: ignore[arg-type]
-        retry_config={
-            "max_retries": ATTEMPTS_MAX,
-            "retry_timeout": timedelta(seconds=RETRY_S),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2,
-            },
-        },
-    )  # fmt: skip
-    return ObjectsStored(store, RETRY_S + TRY_S)
+        retry_config={"max_retries": 0},  # `ObjectsSites` repeats
+        **encryption,
+    )
+    return ObjectsStored(store, TRY_S)
 
 
 def _unavailable(error: BaseException) -> Unavailable:
