@@ -140,25 +140,28 @@ def begin_epoch(tx: Tx, epoch: int, others: Sequence[str]) -> int:
     begun = max(epoch, tx.epoch() + 1)
     for waiting in tx.begin_epoch(begun):
         tx.enqueue(waiting.dest, waiting.stream, waiting.effect)
-    if others:
-        tx.set_applied(tx.region, begun, RECOVERY, 1, Result("waiting", code=",".join(others)))
+    for number, other in enumerate(others, 1):
+        tx.set_applied(tx.region, begun, RECOVERY, number, Result("noop", code=other))
     return begun
 
 
 def unheard(tx: Reads) -> list[str]:
     """The regions from whose copies a restored region has not yet taken back what it lost."""
     epoch = tx.epoch()
-    note = tx.applied(tx.region, epoch, RECOVERY, 1) if epoch > 1 else None
-    return note.code.split(",") if note is not None and note.code else []
+    if epoch == 1:
+        return []
+    last = tx.applied_last(tx.region, epoch, RECOVERY)
+    notes = [tx.applied(tx.region, epoch, RECOVERY, number) for number in range(1, last + 1)]
+    done = {note.code for note in notes if note is not None and note.state == "done"}
+    return [note.code for note in notes if note is not None and note.code and note.code not in done]
 
 
 def heard(tx: Tx, region: str) -> None:
     """All that a region's copies hold has been taken back."""
-    waiting, epoch = unheard(tx), tx.epoch()
-    if region in waiting:
-        left = [one for one in waiting if one != region]
-        tx.trim_applied(tx.region, epoch, RECOVERY, 2)
-        tx.set_applied(tx.region, epoch, RECOVERY, 1, Result("waiting", code=",".join(left) or None))
+    if region in unheard(tx):
+        epoch = tx.epoch()
+        number = 1 + tx.applied_last(tx.region, epoch, RECOVERY)
+        tx.set_applied(tx.region, epoch, RECOVERY, number, Result("done", code=region))
 
 
 def take_back(tx: Tx, rows: list[Row]) -> int:
