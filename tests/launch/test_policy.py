@@ -59,6 +59,12 @@ def test_the_default_world_runs_these() -> None:
     assert len(keys) == 1 + 4 * 6 + 2 + 1
 
 
+def test_regions_on_engines_are_backed_up_too() -> None:
+    engines = next(world for world in WORLDS if world.name == "laptopengines")
+    keys = {spec.key for spec in plan_processes(engines, Path("s"), ENGINES)}
+    assert {key for key in keys if key.endswith("/backup")} == {"paris/backup", "singapore/backup"}
+
+
 def test_audits_by_the_clock_are_a_process_of_their_own() -> None:
     assert PLANET.audit.every_h
     assert "watch" in {spec.key for spec in plan_processes(PLANET, Path("s"), ENGINES)}

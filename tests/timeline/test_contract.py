@@ -328,6 +328,29 @@ def test_effects_apply_once_and_in_order(adapter: Adapter) -> None:
     play(adapter, go)
 
 
+def test_a_new_epoch_begins_with_every_other_region_to_be_heard(adapter: Adapter) -> None:
+    others = [f"region{n:09d}" for n in range(30)]
+
+    async def go(store: Store) -> None:
+        await store.write(lambda tx: tx.set_seat(ADA, AWAY, invited=True))
+        kept = await say(store, ADA, AWAY, "waits")
+        assert await store.read(transactions.unheard) == []
+        assert await store.write(transactions.begin_epoch, 1_800_000_000, others) == 1_800_000_000
+        sent = await store.read(lambda reads: reads.outgoing("apac", AWAY, 10))
+        assert [(out.out_no, out.effect) for out in sent] == [(1, PlaceEntry(kept.entry or "", ADA, False))]
+        assert await store.read_latest(transactions.unheard) == others
+        for other in (others[7], others[7], "nobody"):
+            await store.write(transactions.heard, other)
+        assert await store.read_latest(transactions.unheard) == [*others[:7], *others[8:]]
+        for other in others:
+            await store.write(transactions.heard, other)
+        assert await store.read_latest(transactions.unheard) == []
+        assert await store.write(transactions.begin_epoch, 5, ["apac"]) == 1_800_000_001
+        assert await store.read_latest(transactions.unheard) == ["apac"]
+
+    play(adapter, go)
+
+
 def test_an_entry_has_one_place_whatever_its_region_says(adapter: Adapter) -> None:
     """A region restored from a backup sends again what was placed already; a lying one sends it to two rooms."""
 

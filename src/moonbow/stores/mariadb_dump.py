@@ -12,7 +12,8 @@ import os
 import selectors
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -49,8 +50,9 @@ def dump(way: SqlWay, tables: Sequence[str], into: Path) -> None:
     """
     argv = (*_argv("mariadb-dump", way), *WORDS, way.database, *tables)
     try:
-        with os.fdopen(os.open(into, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.writelines(_given_by(argv))
+        descriptor = os.open(into, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file, closing(_given_by(argv)) as pieces:
+            file.writelines(pieces)
     except BaseException:
         into.unlink(missing_ok=True)
         raise
@@ -139,7 +141,7 @@ def _argv(program: str, way: SqlWay) -> tuple[str, ...]:
     )
 
 
-def _given_by(argv: Sequence[str]) -> Iterator[bytes]:
+def _given_by(argv: Sequence[str]) -> Generator[bytes]:
     """What a program says, until it has ended well.  If we die, its pipe breaks and it ends."""
     with (
         tempfile.TemporaryFile() as said,
