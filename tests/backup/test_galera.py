@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,11 +74,16 @@ def test_every_row_and_object_comes_back_in_an_empty_cluster(region: Cluster, tm
     asyncio.run(say(world, state, BEA, 3))
     asyncio.run(erase(world, state, ADA))
     shelf_of(world, state, REGION).note_erased(asyncio.run(erased_people(world, state, REGION)))
+    with pytest.raises(ConfigError, match=r"a world runs at 127\.190\.1\.1 already"):  # never into what serves
+        asyncio.run(restore_region(world, state, copied_world(state, tmp_path), REGION, ident, None))
+    with pytest.raises(ConfigError, match="not empty"):
+        GaleraDatabases(region.way()).place("sql", tmp_path, tmp_path)
     there = empty_world(target)
     key = state / "regions" / REGION / "keys" / "backup.key"
     restored = asyncio.run(restore_region(world, state, target, REGION, ident, key))
     assert (restored.erased, restored.keys and restored.keys.id) == ((ADA,), keys)
-    assert (restored.data.engine, restored.data.position.count(":")) == ("galera", 1)
+    assert restored.data.engine == "galera"
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f-]{27}:\d+", restored.data.position)
     assert "safe_to_bootstrap: 1" in (target / "sites" / "paris" / "sql" / "data" / "grastate.dat").read_text()
     asyncio.run(look(there, target, before))
     assert objects(target / "regions" / REGION) == before_objects
@@ -99,6 +105,12 @@ async def look(world: World, state: Path, before: dict[str, list[tuple[Any, ...]
         assert await read_texts(world, state, ADA) == [None] * 20
         assert None not in (found := await read_texts(world, state, BEA))
         assert len(found) == 20, "what was said after the backup is lost"
+
+
+def copied_world(state: Path, folder: Path) -> Path:
+    """Another folder with the certificates of `state`, in the same slot."""
+    shutil.copytree(state / "pki", folder / "same" / "pki")
+    return folder / "same"
 
 
 def empty_world(state: Path) -> World:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import pymysql
 
-from moonbow.base.errors import Broken, Unavailable
+from moonbow.base.errors import Broken, ConfigError, Unavailable
 from moonbow.world import SqlWay
 
 from . import mariadb_dump
@@ -23,8 +23,8 @@ from .vault_sql import KEYS
 DATA, KEY_ROWS = "sql", "keys"
 PEOPLE_MAX = 10_000_000
 _TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY table_name"
-# In the order of their names: the history, and how far it has come.
-_POSITION = "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_state_uuid', 'wsrep_last_committed')"
+_HISTORY, _NUMBER = "wsrep_cluster_state_uuid", "wsrep_last_committed"
+_POSITION = f"SHOW STATUS WHERE Variable_name IN ('{_HISTORY}', '{_NUMBER}')"
 _LATEST = "SET SESSION wsrep_sync_wait = 1"  # the node has what any other has acknowledged before it answers
 
 
@@ -77,10 +77,13 @@ class GaleraDatabases:
         return {table: (len(a - b), len(b - a)) for table, (a, b) in pairs.items() if a != b}
 
     def place(self, name: str, copied: Path, region: Path) -> None:
-        """Load a copy into the cluster, and compare every row with it; the copy is used up."""
-        mariadb_dump.load(self._node().way, copied)
-        if found := self.differ(name, copied):
-            raise Broken(f"{name}: the database holds other rows than were given to it: {found}")
+        """Load a copy into the empty cluster, and compare every row with it; the copy is used up."""
+        node = self._node()
+        if found := _part(name, node.tables):
+            raise ConfigError(f"the database at {node.way.hosts[0]} is not empty: it has {found[0]}")
+        mariadb_dump.load(node.way, copied)
+        if differing := self.differ(name, copied):
+            raise Broken(f"{name}: the database holds other rows than were given to it: {differing}")
         copied.unlink()
 
     def erased(self) -> list[str]:
@@ -95,8 +98,8 @@ class GaleraDatabases:
         way, connection = self._open()
         with closing(connection):
             tables = tuple(str(name) for (name,) in _ask(connection, _TABLES))
-            position = ":".join(str(value) for _, value in _ask(connection, _POSITION))
-        return _Node(way, tables, position)
+            said = {str(name): value for name, value in _ask(connection, _POSITION)}
+        return _Node(way, tables, f"{said[_HISTORY]}:{said[_NUMBER]}")
 
     def _open(self) -> tuple[SqlWay, MariaConnection]:
         try:

@@ -40,6 +40,8 @@ async def lone_node(world: World, state: Path, region: str) -> AsyncGenerator[No
         if (node_folder(state, other.site.name) / "data").exists():
             raise ConfigError(f"{other.site.name} holds data of region {region} too: start the whole world instead")
     folder, logs = node_folder(state, first.site.name), state / "sites" / first.site.name / "logs"
+    if await _health(site_address(world, first)) is not None:  # never into a database that serves people
+        raise ConfigError(f"a world runs at {site_address(world, first)} already: stop it, or take another slot")
     for needed in (folder, logs):
         make_private(needed)
     (folder / "force").touch(mode=0o600)
@@ -66,7 +68,7 @@ async def _until_ready(agent: Process, address: str, site: str, logs: Path) -> N
     try:
         async with asyncio.timeout(START_S):
             while agent.returncode is None:
-                if await _is_ready(address):
+                if await _health(address) == 200:
                     return
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
@@ -75,15 +77,16 @@ async def _until_ready(agent: Process, address: str, site: str, logs: Path) -> N
     raise ConfigError(f"the database of {site} does not start alone (does a world run in this slot?):", *said[-5:])
 
 
-async def _is_ready(address: str) -> bool:
+async def _health(address: str) -> int | None:
+    """What the data agent there says of its health; None if nobody answers."""
     line = None
     try:
         async with asyncio.timeout(ASK_S):
             _, line = await asyncio.get_running_loop().create_connection(Line, address, Ports.DATA)
             request = f"GET /healthz HTTP/1.1\r\nHost: {address}:{Ports.DATA}\r\n\r\n"
-            return (await line.ask(request.encode()))[0] == 200
+            return (await line.ask(request.encode()))[0]
     except (OSError, ValueError):  # nobody listens yet, it is late, or it is no HTTP
-        return False
+        return None
     finally:
         if line is not None:
             line.abort()
