@@ -34,7 +34,7 @@ from moonbow.launch.policy import (
     stop_turns,
     turn_of,
 )
-from moonbow.world import Ports, World, link_address, load_world
+from moonbow.world import Ports, RegionData, World, link_address, load_world
 from moonbow.world.model import Dns
 
 ENGINES = Engines("python", "nats-server", lambda door: ("envoy", str(door.number)))
@@ -59,10 +59,17 @@ def test_the_default_world_runs_these() -> None:
     assert len(keys) == 1 + 4 * 6 + 2 + 1
 
 
-def test_regions_on_engines_are_backed_up_too() -> None:
-    engines = next(world for world in WORLDS if world.name == "laptopengines")
-    keys = {spec.key for spec in plan_processes(engines, Path("s"), ENGINES)}
-    assert {key for key in keys if key.endswith("/backup")} == {"paris/backup", "singapore/backup"}
+@pytest.mark.parametrize(
+    ("data", "planned"),
+    [(RegionData(sql="galera"), True), (RegionData(sql="galera", objects="seaweedfs"), False)],
+    ids=["galera", "seaweedfs"],
+)
+def test_a_region_is_backed_up_if_backups_know_its_engines(data: RegionData, planned: bool) -> None:
+    emea = msgspec.structs.replace(LAPTOP.regions["emea"], data=data)
+    world = msgspec.structs.replace(LAPTOP, regions={**LAPTOP.regions, "emea": emea})
+    specs = {spec.key: spec for spec in plan_processes(world, Path("s"), ENGINES)}
+    assert ("paris/backup" in specs) == planned
+    assert "singapore/backup" in specs
 
 
 def test_audits_by_the_clock_are_a_process_of_their_own() -> None:
