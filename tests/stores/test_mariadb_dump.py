@@ -50,10 +50,15 @@ def test_half_a_dump_is_none(dumped: Path) -> None:
 
 def test_rows_are_told_apart(dumped: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
+    a, b = (line for line in WHOLE.splitlines(keepends=True) if line.startswith(b"INSERT INTO `post`"))
+    other.write_bytes(WHOLE.replace(a + b, b + a))
+    assert mariadb_dump.differ(dumped, other) == {}, "their order is nothing"
     other.write_bytes(WHOLE.replace(b"VALUES c", b"VALUES d"))
-    here, there = mariadb_dump.marks(dumped), mariadb_dump.marks(other)
-    assert [len(here["post"] - there["post"]), len(here["post"] & there["post"])] == [1, 1]
-    assert here["timeline_meta"] == there["timeline_meta"]
+    assert mariadb_dump.differ(dumped, other) == {"post": (1, 1)}
+    other.write_bytes(WHOLE.replace(a, b"").replace(b"1,77", b"1,78"))
+    assert mariadb_dump.differ(dumped, other) == {"post": (1, 0), "timeline_meta": (1, 1)}
+    other.write_bytes(WHOLE.replace(b"CREATE TABLE `empty`", b"CREATE TABLE `full`\nINSERT INTO `full` VALUES (1);\n"))
+    assert mariadb_dump.differ(dumped, other) == {"empty": (0, 0), "full": (0, 1)}
 
 
 def test_rows_that_travel_together_are_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:

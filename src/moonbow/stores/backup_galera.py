@@ -69,12 +69,9 @@ class GaleraDatabases:
         now = copied.with_name(f"{copied.name}.now")
         try:
             self.copy(name, now)
-            here, there = mariadb_dump.marks(copied), mariadb_dump.marks(now)
+            return mariadb_dump.differ(copied, now)
         finally:
             now.unlink(missing_ok=True)
-        none: set[bytes] = set()
-        pairs = {table: (here.get(table, none), there.get(table, none)) for table in here | there}
-        return {table: (len(a - b), len(b - a)) for table, (a, b) in pairs.items() if a != b}
 
     def place(self, name: str, copied: Path, region: Path) -> None:
         """Load a copy into the empty cluster, and compare every row with it; the copy is used up."""
