@@ -32,7 +32,7 @@ KeyFile = Annotated[Path | None, typer.Option("--key", help="The backup key, whe
 
 @app.command()
 def run(state: State, region: Region = None) -> None:
-    """Take a backup now, whether the world runs or not, and check it."""
+    """Take a backup now, and check it.  The world need not run, but a region on MariaDB must."""
     from moonbow.backup.policy import choose_places
     from moonbow.backup.process import take_backup
 
