@@ -170,8 +170,8 @@ def witness_argv(program: str, settings: NodeSettings) -> tuple[str, ...]:
 
 
 def render_accounts(settings: NodeSettings) -> tuple[str, ...]:
-    """The statements that make the region's database, who may use it, and who may only read it, for backups: by certificate,
-    not password.
+    """The statements that make the region's database, who may use it, and who may only read it, for backups: each by
+    certificate, not password.
 
     SeaweedFS has a database, one table and an account of its own, which may change rows and nothing else.
     """
