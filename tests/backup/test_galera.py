@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymysql
 import pytest
@@ -31,14 +31,36 @@ OF_ERASED = {"post", "body", "person", "credential", "erased", "release", "revoc
 OF_ERASED |= {"key_changes"}
 
 
+class Region(NamedTuple):
+    """A region whose database runs, and whose files rest in a folder."""
+
+    world: World
+    state: Path
+
+    def way(self) -> SqlWay:
+        """How its processes reach the database."""
+        return sql_way(self.world, self.state, REGION, "paris")
+
+
 @pytest.fixture(scope="module")
-def region(galera_node: Cluster) -> Cluster:
-    """The region of a node that serves, with people, messages and files, and nothing of other tests."""
+def region(galera_node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Region:
+    """Of a node that serves, with people, messages and files, and nothing of other tests."""
     with galera_node.connect("paris", database=None) as db, db.cursor() as cursor:
         cursor.execute("DROP DATABASE moonbow")
         cursor.execute("CREATE DATABASE moonbow CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-    furnish(galera_node.state)
-    return galera_node
+    state = tmp_path_factory.mktemp("region") / "state"
+    state.mkdir()
+    (state / "pki").symlink_to(galera_node.state / "pki")
+    made_world(state, galera_node.world.slot)
+    return Region(furnish(state), state)
+
+
+def made_world(state: Path, slot: int) -> World:
+    """The folder of a world like that of the node, but for its files' engine; its region is furnished by nobody yet."""
+    text = TEXT.format(slot=slot).replace('objects = "seaweedfs"', 'objects = "directory"')
+    world = parse_world(text)
+    prepare_state(world, text, state)
+    return world
 
 
 def rows(way: SqlWay) -> dict[str, list[tuple[Any, ...]]]:
@@ -66,7 +88,7 @@ def second() -> None:
     time.sleep(1.0 - time.time() % 1)
 
 
-def test_every_row_and_object_comes_back_in_an_empty_cluster(region: Cluster, tmp_path: Path) -> None:
+def test_every_row_and_object_comes_back_in_an_empty_cluster(region: Region, tmp_path: Path) -> None:
     world, state, target = region.world, region.state, tmp_path / "state"
     second()
     before, before_objects = rows(region.way()), objects(state / "regions" / REGION)
@@ -115,9 +137,7 @@ def copied_world(state: Path, folder: Path) -> Path:
 
 def empty_world(state: Path) -> World:
     """Another world's folder, in a slot of its own, whose region has never run; with the same secret for logins."""
-    text = TEXT.format(slot=BREAK_SLOT)
-    world = parse_world(text)
-    prepare_state(world, text, state)
+    world = made_world(state, BREAK_SLOT)
     (state / "secrets" / "login.key").unlink()
     return world
 
@@ -126,7 +146,7 @@ def check(world: World, state: Path, ident: str) -> tuple[str, ...]:
     return asyncio.run(check_backup(world, state, REGION, ident, None)).faults
 
 
-def test_keys_are_in_their_own_archive_and_nothing_is_readable(region: Cluster) -> None:
+def test_keys_are_in_their_own_archive_and_nothing_is_readable(region: Region) -> None:
     world, state = region.world, region.state
     (text,) = asyncio.run(say(world, state, BEA, 1))
     second()
@@ -145,7 +165,7 @@ def test_keys_are_in_their_own_archive_and_nothing_is_readable(region: Cluster) 
     assert not (state / "regions" / REGION / ".backup").exists()
 
 
-def test_who_copies_may_read_and_nothing_else(region: Cluster) -> None:
+def test_who_copies_may_read_and_nothing_else(region: Region) -> None:
     way = backup_way(region.world, region.state, REGION)
     with opened(way) as db, db.cursor() as cursor:
         assert cursor.execute("SELECT * FROM post") > 0
@@ -160,7 +180,7 @@ def test_who_copies_may_read_and_nothing_else(region: Cluster) -> None:
             opened(way, **shown)
 
 
-def test_a_node_that_goes_away_leaves_nothing_half_copied(region: Cluster, tmp_path: Path) -> None:
+def test_a_node_that_goes_away_leaves_nothing_half_copied(region: Region, tmp_path: Path) -> None:
     way = backup_way(region.world, region.state, REGION)
     between = Swallower(way.hosts[0], way.port)
     databases = GaleraDatabases(way._replace(port=between.port, hosts=way.hosts[:1]))
@@ -184,14 +204,14 @@ def test_a_node_that_goes_away_leaves_nothing_half_copied(region: Cluster, tmp_p
         between.close()
 
 
-def test_without_a_node_it_is_said_what_to_do(region: Cluster, tmp_path: Path) -> None:
+def test_without_a_node_it_is_said_what_to_do(region: Region, tmp_path: Path) -> None:
     nobody = backup_way(region.world, region.state, REGION)._replace(hosts=("127.9.9.9",))
     with pytest.raises(Unavailable, match="moonbow up"):
         GaleraDatabases(nobody).copy("sql", tmp_path / "sql")
 
 
 @pytest.mark.long  # the same is held against SQLite each time
-def test_a_full_disk_is_said_and_older_backups_stand(region: Cluster) -> None:
+def test_a_full_disk_is_said_and_older_backups_stand(region: Region) -> None:
     world, state = region.world, region.state
     write_object(state, "8/fil_8", os.urandom(3_000_000))
     second()
@@ -222,7 +242,7 @@ asyncio.run(take_backup(load_world(state / "world.toml"), state, "emea"))
 
 
 @pytest.mark.long
-def test_a_site_that_vanishes_while_it_is_written_to(region: Cluster) -> None:
+def test_a_site_that_vanishes_while_it_is_written_to(region: Region) -> None:
     """The folder of the sister site goes away in the middle: nothing is counted, and the next backup is whole."""
     world, state = region.world, region.state
     shelf = shelf_of(world, state, REGION)
