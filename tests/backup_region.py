@@ -31,6 +31,11 @@ def make_region(state: Path) -> World:
     (state / "regions" / REGION / "keys").mkdir(parents=True)
     (state / "world.toml").write_text(Path("worlds/laptop.toml").read_text())
     (state / "secrets" / "login.key").write_text("ab" * 32)
+    return furnish(state)
+
+
+def furnish(state: Path) -> World:
+    """Give the region of a world's folder people, messages and files."""
     (state / "regions" / REGION / "keys" / "key_old.json").write_text("signs tokens")
     for no in range(5):
         write_object(state, f"{no}/fil_{no}", bytes([no]) * 300_000)

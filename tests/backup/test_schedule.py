@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from backup_region import BEA, REGION, erase, make_region, tables
 from moonbow.backup import policy, process
 from moonbow.backup.metrics import Metrics
-from moonbow.backup.process import Backups, shelf_of
+from moonbow.backup.process import shelf_of
+from moonbow.backup.schedule import Backups
 from moonbow.base.errors import MoonbowError
 from moonbow.cli.app import make_app
 from moonbow.world import World, site_address

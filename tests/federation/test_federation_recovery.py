@@ -12,7 +12,7 @@ from federation_pair import Side, with_sides
 from moonbow.base.errors import Unavailable
 from moonbow.base.ids import new_id
 from moonbow.federation import recovery
-from moonbow.federation.model import CopiesAnswer, TailAnswer, pack
+from moonbow.federation.model import CopiesAnswer, TailAnswer, pack, unpack
 from moonbow.timeline import policy, transactions
 from moonbow.timeline.model import Row
 from support import eventually_async
@@ -151,6 +151,32 @@ def test_nothing_is_given_up_before_every_region_was_heard(lost: Path) -> None:
         assert len(emea.line.asked) < 100
 
     play(lost, go, "emea", "apac", "na", running=False)
+
+
+def test_sites_that_take_back_at_once_miss_nothing(lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another gateway has added meanwhile is no sign that there is nothing more to come."""
+
+    async def go(sides: dict[str, Side]) -> None:
+        emea = sides["emea"]
+        ask, times = emea.line.request, 0
+
+        async def request(region: str, op: str, payload: bytes, timeout_s: float = 5.0) -> bytes:
+            nonlocal times
+            answer = await ask(region, op, payload, timeout_s)
+            if op != recovery.TAIL_OP:
+                return answer
+            some = [row for row in unpack(answer, TailAnswer).rows if row.stream == HERE][:3]
+            if times < 2:  # the other gateway has asked the same, and is first
+                times += 1
+                await emea.store.write(transactions.take_back, some)
+            return pack(TailAnswer(some, True))
+
+        monkeypatch.setattr(emea.line, "request", request)
+        await recovery.take_back(emea.store, emea.line, "apac")
+        assert times == 2
+        assert await same(emea, sides["apac"], HERE, 21)
+
+    play(lost, go, "emea", "apac", running=False)
 
 
 def test_a_region_that_was_never_restored_asks_nobody(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from moonbow.launch.policy import (
     stop_turns,
     turn_of,
 )
-from moonbow.world import Ports, World, link_address, load_world
+from moonbow.world import Ports, RegionData, World, link_address, load_world
 from moonbow.world.model import Dns
 
 ENGINES = Engines("python", "nats-server", lambda door: ("envoy", str(door.number)))
@@ -57,6 +57,19 @@ def test_the_default_world_runs_these() -> None:
     assert keys[:8] == ["internet", *paris]
     assert [key for key in keys if key.startswith("capetown/")] == ["capetown/door0"]
     assert len(keys) == 1 + 4 * 6 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("data", "planned"),
+    [(RegionData(sql="galera"), True), (RegionData(sql="galera", objects="seaweedfs"), False)],
+    ids=["galera", "seaweedfs"],
+)
+def test_a_region_is_backed_up_if_backups_know_its_engines(data: RegionData, planned: bool) -> None:
+    emea = msgspec.structs.replace(LAPTOP.regions["emea"], data=data)
+    world = msgspec.structs.replace(LAPTOP, regions={**LAPTOP.regions, "emea": emea})
+    specs = {spec.key: spec for spec in plan_processes(world, Path("s"), ENGINES)}
+    assert ("paris/backup" in specs) == planned
+    assert "singapore/backup" in specs
 
 
 def test_audits_by_the_clock_are_a_process_of_their_own() -> None:

@@ -108,11 +108,21 @@ def test_a_missing_engine_is_named_with_what_brings_it(tmp_path: Path, monkeypat
     world = msgspec.structs.replace(load_world(Path("worlds/laptop-engines.toml")), slot=11)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "PROGRAM_FOLDERS", ())
-    (problem,) = check_machine(world, tmp_path, ())
-    assert problem == (
-        'regions.emea.data: sql = "galera": mariadbd is not installed; on Debian: apt-get install'
-        " --no-install-recommends mariadb-server galera-4 galera-arbitrator-4 mariadb-backup socat"
+    place, line = 'regions.emea.data: sql = "galera": ', "apt-get install --no-install-recommends"
+    assert check_machine(world, tmp_path, ()) == (
+        f"{place}mariadbd is not installed; on Debian: {line}"
+        " mariadb-server galera-4 galera-arbitrator-4 mariadb-backup socat",
+        f"{place}mariadb-dump is not installed; on Debian: {line} mariadb-client",
     )
+    assert check_machine(WORLD, tmp_path, ()) == ()
+
+
+def test_no_world_starts_beside_half_a_restore(tmp_path: Path) -> None:
+    half = tmp_path / "regions" / ".restoring.apac"
+    half.mkdir(parents=True)
+    (problem,) = check_machine(WORLD, tmp_path, ())
+    assert problem.startswith(f"{half}: a restore was broken off; run it again")
+    half.rmdir()
     assert check_machine(WORLD, tmp_path, ()) == ()
 
 

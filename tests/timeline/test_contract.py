@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from moonbow.base.errors import Broken, Refused
+from moonbow.base.ids import parse_id
 from moonbow.timeline import transactions
 from moonbow.timeline.model import ChangeMember, PlaceEntry, Post, RedactEntry, Result, text_body
 from moonbow.timeline.ports import Reads, Store, Tx
@@ -324,6 +325,30 @@ def test_effects_apply_once_and_in_order(adapter: Adapter) -> None:
         ]
         done = await store.write(transactions.apply, "apac", 1, ROOM, forged)
         assert [a.result.code for a in done if a.result] == ["forged"] * 3
+
+    play(adapter, go)
+
+
+def test_a_new_epoch_begins_with_every_other_region_to_be_heard(adapter: Adapter) -> None:
+    others = [f"region{n:09d}" for n in range(30)]
+
+    async def go(store: Store) -> None:
+        await store.write(lambda tx: tx.set_seat(ADA, AWAY, invited=True))
+        kept = await say(store, ADA, AWAY, "waits")
+        assert await store.read(transactions.unheard) == []
+        parse_id(transactions.recovery_notes(HOME), "inb")  # the audit takes it for a stream
+        assert await store.write(transactions.begin_epoch, 1_800_000_000, others) == 1_800_000_000
+        sent = await store.read(lambda reads: reads.outgoing("apac", AWAY, 10))
+        assert [(out.out_no, out.effect) for out in sent] == [(1, PlaceEntry(kept.entry or "", ADA, False))]
+        assert await store.read_latest(transactions.unheard) == others
+        for other in (others[7], others[7], "nobody"):
+            await store.write(transactions.heard, other)
+        assert await store.read_latest(transactions.unheard) == [*others[:7], *others[8:]]
+        for other in others:
+            await store.write(transactions.heard, other)
+        assert await store.read_latest(transactions.unheard) == []
+        assert await store.write(transactions.begin_epoch, 5, ["apac"]) == 1_800_000_001
+        assert await store.read_latest(transactions.unheard) == ["apac"]
 
     play(adapter, go)
 

@@ -19,6 +19,7 @@ from moonbow.stores.erasures_sql import ERASURES
 from moonbow.stores.files_sql import FILES_TABLES
 from moonbow.stores.vault_sql import KEYS
 from moonbow.timeline.model import PlaceEntry, encode_effect
+from moonbow.timeline.transactions import recovery_notes
 from moonbow.watch import policy
 from moonbow.watch.catalogue import ABOUT, DOOR_FIELDS, FILES, STORES
 from moonbow.wire.shared import CompanyRegions, Login, PublicKey
@@ -60,6 +61,15 @@ def test_order_rows_rest_where_the_room_is_at_home_or_has_a_member() -> None:
     assert judge("timeline", "stream", id=new_id("inb", "emea")) is None
     assert judge("timeline", "stream", id=new_id("inb", "apac")) == "foreign_record"
     assert judge("timeline", "order_row", stream=2) == "orphan"
+
+
+def test_what_a_restore_writes_is_known() -> None:
+    assert judge("directory", "erasure", person=US, company="") is None, "whose it was is in no backup any more"
+    assert judge("directory", "erasure", person=US, company="Lunar") == "not_an_id"
+    assert judge("directory", "erasure", person="", company="") == "not_an_id"
+    under = recovery_notes("emea")
+    assert judge("timeline", "applied", source="emea", stream=under, state="noop", code="apac") is None
+    assert judge("timeline", "applied", source="emea", stream=under, state="done", code="apac") is None
 
 
 @pytest.mark.parametrize("column", ["entry", "author", "target", "kind", "detail"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
 
-from .process import serve
+from .schedule import serve
 
 
 async def _until_told(state: Path, region: str) -> None:

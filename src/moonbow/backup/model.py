@@ -29,10 +29,11 @@ class Payload(Struct, frozen=True):
     rows: dict[str, int] = {}
 
 
-class Manifest(Struct, frozen=True):
+class Manifest(Struct, frozen=True, omit_defaults=True):
     """What an archive holds, where and when it was taken and with which key it is sealed.  Times are Unix seconds.
 
-    `epoch` is the timeline's at that moment; `objects` and `object_bytes` are what its index names.
+    `epoch` is the timeline's at that moment; `objects` and `object_bytes` are what its index names; `position` is the
+    place in the engine's own history that is in it at least, for Galera `history:number`.
     """
 
     version: int
@@ -49,6 +50,7 @@ class Manifest(Struct, frozen=True):
     payloads: tuple[Payload, ...]
     objects: int = 0
     object_bytes: int = 0
+    position: str = ""
 
 
 class Sealed(Struct, frozen=True):

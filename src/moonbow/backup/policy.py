@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from moonbow.world import Backup, RegionData, SiteRef, World
@@ -31,15 +32,20 @@ class Places(NamedTuple):
 def why_not(place: str, data: RegionData) -> tuple[str, ...]:
     """Why a region with these engines cannot be copied or restored: a sentence for each, none if it can."""
     engines = (
-        ("sql", data.sql, "sqlite"),
-        ("documents", data.documents, "sql"),
-        ("objects", data.objects, "directory"),
+        ("sql", data.sql, ("sqlite", "galera")),
+        ("documents", data.documents, ("sql",)),
+        ("objects", data.objects, ("directory",)),
     )
     return tuple(
         f"{place}.data.{field}: backups do not know {engine} yet; copy it with that engine's own tools"
         for field, engine, known in engines
-        if engine != known
+        if engine not in known
     )
+
+
+def restoring_folder(state: Path, region: str) -> Path:
+    """Where a region is built before it takes its place; left there by a restore that was broken off."""
+    return state / "regions" / f".restoring.{region}"
 
 
 class Due(NamedTuple):

@@ -18,8 +18,11 @@ class Databases(Protocol):
         """What there is to copy, in the order in which it must be: what refers to another comes before it."""
         ...
 
-    def copy(self, name: str, into: Path) -> None:
-        """A consistent copy of the committed state, while others write; `Unavailable` if the engine does not answer."""
+    def copy(self, name: str, into: Path) -> str:
+        """A consistent copy of the committed state, while others write; `Unavailable` if the engine does not answer.
+
+        Gives the place in the engine's own history that is in it at least; empty if there is none.
+        """
         ...
 
     def examine(self, name: str, copied: Path) -> tuple[dict[str, int], int | None]:
@@ -31,7 +34,7 @@ class Databases(Protocol):
         ...
 
     def place(self, name: str, copied: Path, region: Path) -> None:
-        """Move a copy to where the region's stores will look for it, under the region's folder `region`."""
+        """Give a copy to where the region's stores will look for it: under its folder `region`, or in its database."""
         ...
 
 

@@ -1,38 +1,34 @@
-"""A region's backups on this machine: which engines and folders, one backup, one check, one restore, and the schedule.
-
-The scheduled process runs at the region's first primary site.  Every `ERASED_S` it writes down beside the archives who
-has been erased, so that a restore knows of erasures younger than any backup.
-"""
+"""A region's backups on this machine: which engines and folders, one backup, one check, one restore."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
-from moonbow.base.errors import ConfigError, MoonbowError
+from moonbow.base.errors import ConfigError
+from moonbow.base.files import write_private
+from moonbow.stores.backup_galera import GaleraDatabases
 from moonbow.stores.backup_sqlite import SqliteDatabases
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory, open_keys, open_timeline
 from moonbow.timeline import transactions
-from moonbow.world import Ports, World, load_world, site_address
+from moonbow.world import RegionData, SqlWay, World, backup_way, load_world, sql_way
 
 from .adapters.folder import FolderObjects
+from .adapters.node import lone_node
 from .compare import Differences, compare
-from .metrics import Metrics, serve_metrics
-from .model import Archive, Checked, Manifest, Step
-from .policy import choose_places, next_due, why_not
-from .restore import Order, Restored, check_empty, put_in_place, unpack
+from .model import Checked, Manifest, Step
+from .policy import choose_places, restoring_folder, why_not
+from .ports import Databases
+from .restore import Order, Restored, check_empty, discard, put_in_place, stage, unpack
 from .secret import KEY_FILE, provide_key, read_key
 from .shelf import Shelf
 from .take import Job, scratch, take
 from .verify import verify
 
-log = logging.getLogger("moonbow.backup")
-ERASED_S = 10.0
-LOOK_S = 60.0  # between two looks at whether a backup is due
 Report = Callable[[Step], None]
 
 
@@ -51,6 +47,15 @@ def check_engines(world: World, region: str) -> None:
         raise ConfigError(*found)
 
 
+def open_databases(world: World, state: Path, region: str) -> Databases:
+    """The region's databases, for whoever only reads them."""
+    return _databases_of(state, backup_way(world, state, region), world.regions[region].data, region)
+
+
+def _databases_of(state: Path, way: SqlWay, data: RegionData, region: str) -> Databases:
+    return GaleraDatabases(way) if data.sql == "galera" else SqliteDatabases(state / "regions" / region)
+
+
 def key_file(state: Path, region: str) -> Path:
     """Where the backup key of a region lies while the region stands."""
     return state / "regions" / region / "keys" / KEY_FILE
@@ -67,7 +72,7 @@ def open_job(world: World, state: Path, region: str, report: Report = silent) ->
         places=places,
         shelf=Shelf(state, places.kept_at.site.name, region),
         key=provide_key(folder),
-        databases=SqliteDatabases(folder),
+        databases=open_databases(world, state, region),
         objects=FolderObjects(folder / "objects"),
         clock=time.time,
         report=report,
@@ -82,6 +87,9 @@ async def take_backup(world: World, state: Path, region: str, report: Report = s
 
 async def erased_people(world: World, state: Path, region: str) -> list[str]:
     """Everybody ever erased in a region, as its directory knows; nobody if it has none yet."""
+    databases = open_databases(world, state, region)
+    if isinstance(databases, GaleraDatabases):
+        return await asyncio.to_thread(databases.erased)
     if not (state / "regions" / region / "directory.db").exists():
         return []
     directory = open_directory(world, state, HomeRegion(region))
@@ -102,7 +110,7 @@ async def check_backup(
 
     def work() -> Checked:
         with scratch(folder) as room:
-            databases = SqliteDatabases(folder)
+            databases = open_databases(world, state, region)
             checked = verify(shelf, archive.manifest.id, secret, databases, room, time.time(), report)
         shelf.note_checked(archive.manifest.id, checked)
         return checked
@@ -111,15 +119,30 @@ async def check_backup(
 
 
 async def compare_region(world: World, state: Path, region: str, ident: str) -> tuple[Manifest, Differences]:
-    """What differs between an archive and the region as it lies there, with its own backup key."""
+    """What differs between an archive and the region as it lies there, with its own backup key.
+
+    The region does not serve meanwhile: of a cluster the first node is started alone, and `ConfigError` says so if
+    another one holds anything.
+    """
     shelf, folder = shelf_of(world, state, region), state / "regions" / region
     key = read_key(key_file(state, region))
 
     def work() -> tuple[Manifest, Differences]:
         with scratch(folder) as room:
-            return compare(shelf, ident, key, SqliteDatabases(folder), FolderObjects(folder / "objects"), room)
+            databases = open_databases(world, state, region)
+            return compare(shelf, ident, key, databases, FolderObjects(folder / "objects"), room)
 
-    return await asyncio.to_thread(work)
+    async with _serving(world, state, region):
+        return await asyncio.to_thread(work)
+
+
+def _serving(world: World, state: Path, region: str) -> AbstractAsyncContextManager[None]:
+    """The region's database in a world that does not run, if its engine is a process."""
+    return lone_node(world, state, region) if _is_cluster(world, region) else nullcontext()
+
+
+def _is_cluster(world: World, region: str) -> bool:
+    return world.regions[region].data.sql == "galera"
 
 
 async def restore_region(
@@ -128,10 +151,12 @@ async def restore_region(
 ) -> Restored:  # fmt: skip
     """Put an archive of `source`'s shelf into the empty region of `target`, whose world must not run.
 
+    `target` may hold a world file of its own, with the region on the same engine: so another slot can be used.
     Before the region serves it asks all regions but `without` for what they hold of its rooms.
     `ConfigError` if the region is not empty, `Broken` if the archive is damaged; nothing is changed then.
     """
-    check_engines(world, region)
+    there = world_of(target, world, region)
+    staging = restoring_folder(target, region)
     order = Order(
         settings=world.backup,
         region=region,
@@ -139,16 +164,37 @@ async def restore_region(
         shelf=shelf_of(world, source, region),
         key=read_key(key or key_file(source, region)),
         state=target,
-        databases=SqliteDatabases(target / "regions" / region),
+        databases=_databases_of(staging, sql_way(there, staging, region), there.regions[region].data, region),
         now=time.time(),
-        others=tuple(other for other in _peers(world, region) if other not in without),
+        others=tuple(other for other in _peers(there, region) if other not in without),
+        nodes=tuple(ref.site.name for ref in there.primaries(region)) if _is_cluster(there, region) else (),
         report=report,
     )
     check_empty(order)
-    restored = await asyncio.to_thread(unpack, order, FolderObjects(order.staged / "objects"))
-    await _renew(world, order, restored)
+    stage(order)
+    try:
+        settings = next(path for path in (target / "world.toml", source / "world.toml") if path.exists())
+        write_private(staging / "world.toml", settings.read_bytes())
+        (staging / "pki").symlink_to((target / "pki").absolute())
+        async with _serving(there, staging, region):
+            restored = await asyncio.to_thread(unpack, order, FolderObjects(order.staged / "objects"))
+            await _renew(there, order, restored)
+    except BaseException:
+        discard(staging)
+        raise
     await asyncio.to_thread(put_in_place, order)
     return restored
+
+
+def world_of(target: Path, world: World, region: str) -> World:
+    """The world in whose folder a region of `world` is to be restored; `ConfigError` if it cannot be there."""
+    there = load_world(target / "world.toml") if (target / "world.toml").exists() else world
+    if region not in there.regions:
+        raise ConfigError(f"{target / 'world.toml'}: it has no region {region}")
+    check_engines(there, region)
+    if there.regions[region].data.sql != world.regions[region].data.sql:
+        raise ConfigError(f"{target / 'world.toml'}: regions.{region}.data.sql: a backup is restored on its own engine")
+    return there
 
 
 def _peers(world: World, region: str) -> list[str]:
@@ -181,66 +227,3 @@ async def _renew(world: World, order: Order, restored: Restored) -> None:
     finally:
         timeline.close()
         await keys.close()
-
-
-class Backups:
-    """The schedule of one region."""
-
-    def __init__(self, world: World, state: Path, region: str, metrics: Metrics) -> None:
-        self.world, self.state, self.region, self.metrics = world, state, region, metrics
-        self.shelf = shelf_of(world, state, region)
-        self.started_at = time.time()
-        self.failed: list[float] = []
-
-    async def run(self) -> None:
-        """Take backups when they are due, and note who is erased, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._take_forever())
-            tasks.create_task(self._note_forever())
-
-    async def _take_forever(self) -> None:
-        while True:
-            archives = await asyncio.to_thread(self.shelf.archives)
-            self.metrics.note(archives)
-            due = next_due(self.world.backup, archives, self.started_at, self.failed, time.time())
-            wait_s = due.at - time.time()
-            if wait_s > 0:
-                await asyncio.sleep(min(wait_s, LOOK_S))
-                continue
-            log.info("backup begins", extra={"f": {"region": self.region, "reason": due.reason}})
-            await self._take(archives)
-
-    async def _take(self, archives: list[Archive]) -> None:
-        began = time.monotonic()
-        try:
-            made = await take_backup(self.world, self.state, self.region)
-        except MoonbowError as error:
-            self.failed.append(time.time())
-            self.metrics.failures.inc()
-            log.error("backup failed", extra={"f": {"region": self.region, "why": str(error)}})
-        else:
-            self.failed.clear()
-            self.metrics.seconds.set(time.monotonic() - began)
-            log.info("backup taken", extra={"f": {"region": self.region, "ids": [one.id for one in made]}})
-
-    async def _note_forever(self) -> None:
-        while True:
-            try:
-                erased = await erased_people(self.world, self.state, self.region)
-                if await asyncio.to_thread(self.shelf.note_erased, erased):
-                    log.info("erasures noted", extra={"f": {"region": self.region, "people": len(erased)}})
-            except (MoonbowError, OSError) as error:
-                log.warning("erasures not noted", extra={"f": {"region": self.region, "why": str(error)}})
-            await asyncio.sleep(ERASED_S)
-
-
-async def serve(state: Path, region: str) -> None:
-    """Run the schedule of a region until cancelled."""
-    world = load_world(state / "world.toml")
-    places = choose_places(world, region)
-    if places.warning:
-        log.warning("backups are not at another site", extra={"f": {"why": places.warning}})
-    metrics = Metrics(region)
-    server = await serve_metrics(site_address(world, places.taken_from), Ports.BACKUP, metrics.registry)
-    async with server:
-        await Backups(world, state, region, metrics).run()

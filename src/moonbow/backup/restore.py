@@ -20,7 +20,7 @@ from moonbow.world import Backup
 from .model import ERASED, SECRETS, Manifest, Payload, Step, purpose
 from .objects import read_index, read_object
 from .payload import read_payload
-from .policy import newest_keys
+from .policy import newest_keys, restoring_folder
 from .ports import Databases, Objects
 from .secret import KEY_FILE, unpack_secrets
 from .shelf import Shelf, genuine_manifest, key_id
@@ -43,6 +43,7 @@ class Order:
     databases: Databases
     now: float
     others: tuple[str, ...] = ()  # regions that hold copies of this one's rooms, and are asked before it serves
+    nodes: tuple[str, ...] = ()  # the sites with a node of the region's cluster; the first one's is built here
     report: Callable[[Step], None] = lambda step: None
 
     @property
@@ -53,12 +54,17 @@ class Order:
     @property
     def staging(self) -> Path:
         """A state folder of the restore's own, in which the region is built."""
-        return self.state / "regions" / f".restoring.{self.region}"
+        return restoring_folder(self.state, self.region)
 
     @property
     def staged(self) -> Path:
         """The region's folder in there."""
         return self.staging / "regions" / self.region
+
+    @property
+    def placed(self) -> bool:
+        """Whether an earlier restore was broken off between its two renames: then the node is ours, the folder not."""
+        return bool(self.nodes) and self.staged.exists() and not node_folder(self.staging, self.nodes[0]).exists()
 
 
 @dataclass(frozen=True)
@@ -70,22 +76,40 @@ class Restored:
     erased: tuple[str, ...]
 
 
+def node_folder(state: Path, site: str) -> Path:
+    """Where a site's node keeps everything."""
+    return state / "sites" / site / "sql"
+
+
 def check_empty(order: Order) -> None:
-    """`ConfigError` if the region's folder holds anything that a restore would have to replace."""
+    """`ConfigError` if the region's folder, or a node of its cluster, holds what a restore would have to replace."""
+    for site in order.nodes if not order.placed else ():
+        if (node_folder(order.state, site) / "data").exists():
+            raise ConfigError(*_not_empty(order.region, node_folder(order.state, site), "data"))
     folder = order.folder
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")} if folder.exists() else set[str]()
     if found := sorted(names - HARMLESS):
-        raise ConfigError(
-            f"{folder}: region {order.region} is not empty ({', '.join(found[:3])}{', …' if found[3:] else ''})",
-            f"  a restore replaces nothing; if its data are to go, stop the world and move the folder away:"
-            f" mv {folder} {folder}.old",
-        )
+        raise ConfigError(*_not_empty(order.region, folder, f"{', '.join(found[:3])}{', …' if found[3:] else ''}"))
+
+
+def _not_empty(region: str, folder: Path, found: str) -> tuple[str, str]:
+    return (
+        f"{folder}: region {region} is not empty ({found})",
+        f"  a restore replaces nothing; if its data are to go, stop the world and move the folder away:"
+        f" mv {folder} {folder}.old",
+    )
+
+
+def stage(order: Order) -> None:
+    """Make the folder in which the region is built, without anything that an earlier restore has left."""
+    if order.placed:
+        discard(node_folder(order.state, order.nodes[0]))
+    shutil.rmtree(order.staging, ignore_errors=True)
+    make_private(order.staged / "keys")
 
 
 def unpack(order: Order, objects: Objects) -> Restored:
-    """Build the region's folder in `order.staged`; `objects` writes into it.  `Broken` if the archive is damaged."""
-    shutil.rmtree(order.staging, ignore_errors=True)
-    make_private(order.staged / "keys")
+    """Build the region in `order.staged`; `objects` writes into it.  `Broken` if the archive is damaged."""
     data = genuine_manifest(order.shelf.root / order.shelf.archive(order.ident).manifest.id, order.key)
     if data.kind != "data" or data.region != order.region:
         raise ConfigError(f"{order.ident} holds {data.kind} of region {data.region}, not data of {order.region}")
@@ -102,14 +126,25 @@ def unpack(order: Order, objects: Objects) -> Restored:
 
 
 def put_in_place(order: Order) -> None:
-    """Make what was built the region's folder; an interruption leaves either none or all of it."""
+    """Make what was built the region's.  Its folder comes last: without it the region is empty, and no world starts
+    while another one lies in `order.staged`."""
+    if order.nodes:
+        built, place = node_folder(order.staging, order.nodes[0]), node_folder(order.state, order.nodes[0])
+        shutil.rmtree(place, ignore_errors=True)
+        make_private(place.parent)
+        built.rename(place)
     away = order.state / "regions" / f".before.{order.region}"
     shutil.rmtree(away, ignore_errors=True)
     if order.folder.exists():
         order.folder.rename(away)
     order.staged.rename(order.folder)
-    for leftover in (away, order.staging):
-        shutil.rmtree(leftover, ignore_errors=True)
+    discard(away)
+    discard(order.staging)
+
+
+def discard(folder: Path) -> None:
+    """Remove what nobody needs any more, or a restore that has failed: it holds keys and rows in clear."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack_databases(order: Order, manifest: Manifest) -> None:

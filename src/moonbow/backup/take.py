@@ -108,7 +108,7 @@ def _make(job: Job, kind: Kind, room: Path) -> Manifest:
     began = job.clock()
     ident = archive_id(began, kind)
     with job.shelf.adding(ident) as folder:
-        payloads, epoch = _copy_databases(job, kind, ident, folder, room)
+        payloads, epoch, position = _copy_databases(job, kind, ident, folder, room)
         objects: list[Object] = []
         if kind == "data":
             objects = list(copy_objects(job.objects, job.shelf.blobs, job.key, _previous(job), job.report))
@@ -120,23 +120,24 @@ def _make(job: Job, kind: Kind, room: Path) -> Manifest:
             version=VERSION, id=ident, kind=kind, region=job.region, taken_at=began, finished_at=job.clock(),
             taken_from=job.places.taken_from.site.name, kept_at=job.places.kept_at.site.name,
             engine=job.databases.engine, key_id=key_id(job.key), epoch=epoch, payloads=tuple(payloads),
-            objects=len(objects), object_bytes=sum(one.bytes for one in objects),
+            objects=len(objects), object_bytes=sum(one.bytes for one in objects), position=position,
         )  # fmt: skip
         write_manifest(folder, manifest, job.key)
     return manifest
 
 
-def _copy_databases(job: Job, kind: Kind, ident: str, folder: Path, room: Path) -> tuple[list[Payload], int]:
-    payloads, epoch = [], 0
+def _copy_databases(job: Job, kind: Kind, ident: str, folder: Path, room: Path) -> tuple[list[Payload], int, str]:
+    """The sealed databases, the timeline's epoch, the place in the engine's history."""
+    payloads, epoch, position = [], 0, ""
     for name in job.databases.names(kind):
         copied = room / name
         job.report(Step(f"copy {name}"))
-        job.databases.copy(name, copied)
+        position = job.databases.copy(name, copied)
         rows, found = job.databases.examine(name, copied)
         epoch = found or epoch
         payloads.append(_write(job, ident, folder, name, _pieces(copied, job.report), rows))
         copied.unlink()
-    return payloads, epoch
+    return payloads, epoch, position
 
 
 def _write(

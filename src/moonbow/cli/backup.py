@@ -18,7 +18,8 @@ from rich.table import Table
 from moonbow.backup.model import Step
 from moonbow.base.errors import ConfigError
 from moonbow.launch.lock import only_launcher
-from moonbow.world import World
+from moonbow.launch.pki import ensure_pki
+from moonbow.world import World, is_clustered
 
 from .options import State, command, world_in
 
@@ -31,7 +32,7 @@ KeyFile = Annotated[Path | None, typer.Option("--key", help="The backup key, whe
 
 @app.command()
 def run(state: State, region: Region = None) -> None:
-    """Take a backup now, whether the world runs or not, and check it."""
+    """Take a backup now, and check it.  The world need not run, but a region on MariaDB must."""
     from moonbow.backup.policy import choose_places
     from moonbow.backup.process import take_backup
 
@@ -121,7 +122,7 @@ def restore(
     ] = None,
 ) -> None:
     """Put a backup into an empty region of a world that does not run."""
-    from moonbow.backup.process import restore_region
+    from moonbow.backup.process import restore_region, world_of
 
     world = world_in(state)
     (name,) = _regions(world, region)
@@ -130,6 +131,9 @@ def restore(
     with only_launcher(target), _bars() as report:
         for other in without or ():
             _regions(world, other)
+        there = world_of(target, world, name)
+        if is_clustered(there.regions[name]):  # its database is started, and shows certificates
+            ensure_pki(there, target)
         restored = asyncio.run(restore_region(world, state, target, name, ident, key, report, without or ()))
     taken = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(restored.data.taken_at))
     console.print(f"[green]✓[/] [bold]{name}[/] is as it was at {taken}")

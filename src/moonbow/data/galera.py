@@ -14,6 +14,7 @@ from moonbow.world import (
     OBJECTS_DATABASE,
     OBJECTS_USER,
     SQL_DATABASE,
+    SQL_READER,
     SQL_USER,
     Ports,
     SiteRef,
@@ -25,6 +26,7 @@ from moonbow.world import (
     objects_client,
     site_address,
     sql_client,
+    sql_reader,
 )
 
 PROVIDER = "/usr/lib/galera/libgalera_smm.so"
@@ -168,7 +170,8 @@ def witness_argv(program: str, settings: NodeSettings) -> tuple[str, ...]:
 
 
 def render_accounts(settings: NodeSettings) -> tuple[str, ...]:
-    """The statements that make the region's database and who may use it: by certificate, not password.
+    """The statements that make the region's database, who may use it, and who may only read it, for backups: each by
+    certificate, not password.
 
     SeaweedFS has a database, one table and an account of its own, which may change rows and nothing else.
     """
@@ -176,6 +179,8 @@ def render_accounts(settings: NodeSettings) -> tuple[str, ...]:
         f"CREATE DATABASE IF NOT EXISTS {SQL_DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         _account(settings, SQL_USER, sql_client(settings.region)),
         f"GRANT ALL PRIVILEGES ON {SQL_DATABASE}.* TO {SQL_USER}@'%'",
+        _account(settings, SQL_READER, sql_reader(settings.region)),
+        f"GRANT SELECT ON {SQL_DATABASE}.* TO {SQL_READER}@'%'",
     )
     if not settings.objects:
         return made

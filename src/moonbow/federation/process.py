@@ -227,13 +227,13 @@ class Federation:
 
     async def recover(self) -> None:
         """After a restore, before anything is served: take back what the other regions' copies hold of our rooms."""
-        while waiting := await self.store.read(transactions.unheard):
+        while waiting := await self.store.read_latest(transactions.unheard):
             log.warning("restored: asking others what they hold of our rooms", extra={"f": {"regions": waiting}})
             for region in waiting:
                 with contextlib.suppress(Unavailable, Refused):
                     taken = await recovery.take_back(self.store, self.bus, region)
                     log.warning("taken back", extra={"f": {"from": region, "rows": taken}})
-            await asyncio.sleep(RECOVER_S if await self.store.read(transactions.unheard) else 0)
+            await asyncio.sleep(RECOVER_S if await self.store.read_latest(transactions.unheard) else 0)
 
     def tail(self, room: str) -> None:
         """Fetch what our copy of a room lacks, soon."""

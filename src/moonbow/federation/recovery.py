@@ -53,20 +53,21 @@ async def take_back(store: Store, bus: Asks, region: str) -> int:
 
 
 async def _take_rooms(store: Store, bus: Asks, region: str, theirs: dict[str, int]) -> int:
-    """Fetch rows until our rooms reach as far as theirs, or an answer brings nothing new."""
-    taken = 0
+    """Fetch rows until our rooms reach as far as theirs, or an answer brings nothing new to anybody.
+
+    Gateways of several sites do this at once: what another one has just added is no reason to stop.
+    """
+    taken, before = 0, dict[str, int]()
     while True:
-        ours = await store.read(_heads, list(theirs))
+        ours = await store.read_latest(_heads, list(theirs))
         lacking = {room: ours.get(room, 0) for room, head in theirs.items() if ours.get(room, 0) < head}
         some = dict(list(lacking.items())[:ROOMS_MAX])
-        if not some:
+        if not some or some == before:
             return taken
+        before = some
         answer: model.TailAnswer = await _ask(bus, region, TAIL_OP, model.TailRequest(some), model.TailAnswer)
         rows = [row for row in border.admit_rows(answer.rows, store.region) if row.stream in some]
-        added = await store.write(transactions.take_back, rows) if rows else 0
-        if not added:
-            return taken
-        taken += added
+        taken += await store.write(transactions.take_back, rows) if rows else 0
 
 
 async def _ask(bus: Asks, region: str, op: str, ask: object, kind: type[Any]) -> Any:

@@ -134,7 +134,7 @@ class Gateway:
 
     async def _recover(self) -> None:
         """Serve other regions, but nothing that is written before a restored region has taken back what it can."""
-        self.recovering = bool(await self.store.read(transactions.unheard))
+        self.recovering = bool(await self.store.read_latest(transactions.unheard))
         await self.bus.serve(self._answer)
         await self.federation.recover()
         self.recovering = False

@@ -35,6 +35,7 @@ from moonbow.world import (
     objects_client,
     site_address,
     sql_client,
+    sql_reader,
 )
 
 CA_DAYS = 3650
@@ -89,7 +90,7 @@ def mesh_leaves(world: World) -> tuple[Leaf, ...]:
 def data_leaves(world: World, region: str) -> tuple[Leaf, ...]:
     """Everything the data CA of a region signs: its nodes, and the clients of its SQL."""
     nodes = (_node_leaf(world, ref) for ref in data_voters(world, region))
-    clients = [(sql_client(region), "sql")]
+    clients = [(sql_client(region), "sql"), (sql_reader(region), "backup")]
     if world.regions[region].data.objects == "seaweedfs":
         clients.append((objects_client(region), "objects"))
     names = ((stem, f"{name}.{region}.data.moonbow") for stem, name in clients)

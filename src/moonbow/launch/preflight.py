@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from moonbow.backup.policy import restoring_folder
 from moonbow.balancer.adapters.envoy import envoy_argv, envoy_binary
 from moonbow.base.errors import ConfigError
 from moonbow.data import weed
 from moonbow.data.adapters.engine import find_programs
+from moonbow.stores.mariadb_dump import find_tools
 from moonbow.world import SITES_MAX, World
 
 from .policy import Engines, Listener, Spec
@@ -50,7 +52,8 @@ def find_engines() -> Engines:
 
 def check_machine(world: World, state: Path, specs: Iterable[Spec]) -> tuple[str, ...]:
     """Every reason why these processes cannot run here now, each with its place."""
-    found = (*_folder_problems(state), *_world_problems(world), *_port_problems(specs))
+    places = (*_folder_problems(state), *_restore_problems(world, state))
+    found = (*places, *_world_problems(world), *_port_problems(specs))
     if found:
         return found
     lacking = make_room(count_watchers(doors_of(world, state)))
@@ -71,13 +74,20 @@ def _folder_problems(state: Path) -> Iterator[str]:
         yield f"{state}: only {free // 1_048_576} MB free on its disk, {DISK_BYTES_MIN // 1_048_576} MB wanted"
 
 
+def _restore_problems(world: World, state: Path) -> Iterator[str]:
+    """Whether a restore was broken off: a region that is built in half must not begin with nobody in it."""
+    for region in world.regions:
+        if (folder := restoring_folder(state, region)).exists():
+            yield f"{folder}: a restore was broken off; run it again, or remove the folder for {region} to begin anew"
+
+
 def _world_problems(world: World) -> Iterator[str]:
     if len(world.sites()) > SITES_MAX:
         yield f"regions: {len(world.sites())} sites; one machine has link addresses for {SITES_MAX}"
     clusters = [name for name, region in world.regions.items() if region.data.sql == "galera"]
-    if clusters:
+    for find in (find_programs, find_tools) if clusters else ():
         try:
-            find_programs()
+            find()
         except ConfigError as error:
             yield f'regions.{clusters[0]}.data: sql = "galera": {error}'
 

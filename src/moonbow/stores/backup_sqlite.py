@@ -1,7 +1,7 @@
 """A region's SQLite files as backups see them: copied by SQLite's own backup, checked whole, counted.
 
 A copy is one read transaction: it sees one committed state and no writer waits for it.  There is no point in time
-between two copies to go back to; who needs that runs the region on MariaDB.
+between two copies to go back to.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SqliteDatabases:
             return (KEYS,) if KEYS in found else ()
         return tuple(sorted(found - {KEYS}, key=lambda name: (name == LAST, name != FIRST, name)))
 
-    def copy(self, name: str, into: Path) -> None:
+    def copy(self, name: str, into: Path) -> str:
         """Copy a file as it was committed last, while others write."""
         os.close(os.open(into, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
@@ -44,6 +44,7 @@ class SqliteDatabases:
                 target.execute("PRAGMA journal_mode = DELETE")  # one file, complete
         except sqlite3.Error as error:
             raise Unavailable("store_unavailable", f"{name} cannot be copied: {error}") from error
+        return ""
 
     def examine(self, name: str, copied: Path) -> tuple[dict[str, int], int | None]:
         """SQLite's own check of every page and index; rows per table, and the epoch of a timeline."""

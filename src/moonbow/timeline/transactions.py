@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from moonbow.base import limits
 from moonbow.base.errors import Refused
-from moonbow.base.ids import home, inbox_of, new_id
+from moonbow.base.ids import base32, home, inbox_of, new_id
 
 from .model import (
     Answer,
@@ -33,8 +33,6 @@ from .model import (
 )
 from .policy import is_direct, is_member, pair_of
 from .ports import Reads, Tx
-
-RECOVERY = "recovery"  # under this name it is noted whose copies are still to be heard after a restore
 
 
 def post(tx: Tx, wanted: Post) -> Answer:
@@ -134,31 +132,37 @@ def erase_person(tx: Tx, person: str) -> int:
     return len(rooms)
 
 
+def recovery_notes(region: str) -> str:
+    """Under this inbox, which is nobody's, it is noted whose copies are to be heard after a restore, and who was."""
+    return f"inb_{region}_{base32(0)}"
+
+
 def begin_epoch(tx: Tx, epoch: int, others: Sequence[str]) -> int:
     """For a region restored from a backup: its effects are numbered anew, others' are taken up where they stand, and
     before it serves it must take back what the copies of `others` hold of its rooms; the epoch that begins."""
     begun = max(epoch, tx.epoch() + 1)
     for waiting in tx.begin_epoch(begun):
         tx.enqueue(waiting.dest, waiting.stream, waiting.effect)
-    if others:
-        tx.set_applied(tx.region, begun, RECOVERY, 1, Result("waiting", code=",".join(others)))
+    for number, other in enumerate(others, 1):
+        tx.set_applied(tx.region, begun, recovery_notes(tx.region), number, Result("noop", code=other))
     return begun
 
 
 def unheard(tx: Reads) -> list[str]:
     """The regions from whose copies a restored region has not yet taken back what it lost."""
-    epoch = tx.epoch()
-    note = tx.applied(tx.region, epoch, RECOVERY, 1) if epoch > 1 else None
-    return note.code.split(",") if note is not None and note.code else []
+    epoch, under = tx.epoch(), recovery_notes(tx.region)
+    last = tx.applied_last(tx.region, epoch, under) if epoch > 1 else 0
+    notes = [tx.applied(tx.region, epoch, under, number) for number in range(1, last + 1)]
+    done = {note.code for note in notes if note is not None and note.state == "done"}
+    return [note.code for note in notes if note is not None and note.code and note.code not in done]
 
 
 def heard(tx: Tx, region: str) -> None:
     """All that a region's copies hold has been taken back."""
-    waiting, epoch = unheard(tx), tx.epoch()
-    if region in waiting:
-        left = [one for one in waiting if one != region]
-        tx.trim_applied(tx.region, epoch, RECOVERY, 2)
-        tx.set_applied(tx.region, epoch, RECOVERY, 1, Result("waiting", code=",".join(left) or None))
+    if region in unheard(tx):
+        epoch, under = tx.epoch(), recovery_notes(tx.region)
+        last = tx.applied_last(tx.region, epoch, under)
+        tx.set_applied(tx.region, epoch, under, last + 1, Result("done", code=region))
 
 
 def take_back(tx: Tx, rows: list[Row]) -> int:

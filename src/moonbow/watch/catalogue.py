@@ -173,7 +173,10 @@ _DIRECTORY = {
     "counter": Table("configuration", {"name": CODE, "last": NUMBER}, ("last",), "as the store"),
     "erasure": Table(
         "proof",
-        {"person": own("usr"), "company": opaque("org"), "asked_at": NUMBER, "counts": TEXT, "receipt": TEXT},
+        {
+            "person": own("usr"), "company": opaque("org", null=True), "asked_at": NUMBER, "counts": TEXT,
+            "receipt": TEXT,  # no company of an erasure that a restore has carried out again
+        },
         ("person",),
         "for ever: who asked may ask again",
     ),

@@ -123,7 +123,7 @@ def judge_row(table: Table, columns: Sequence[str], row: Sequence[object], here:
 
 def judge_value(rule: Column, value: object, here: Here) -> Fault | None:
     """What is wrong with one value in a column."""
-    if rule.kind == "text" or (value is None and rule.null):
+    if rule.kind == "text" or (value in (None, "") and rule.null):
         return None
     match rule.kind:
         case "number":

@@ -20,9 +20,11 @@ from .nodes import (
     OBJECTS_DATABASE,
     OBJECTS_USER,
     SQL_DATABASE,
+    SQL_READER,
     SQL_USER,
     ObjectsWay,
     SqlWay,
+    backup_way,
     data_authority,
     data_authority_name,
     data_leaf,
@@ -34,6 +36,7 @@ from .nodes import (
     objects_secret,
     objects_way,
     sql_client,
+    sql_reader,
     sql_way,
 )
 from .policy import (
@@ -57,6 +60,7 @@ __all__ = [
     "OBJECTS_USER",
     "SITES_MAX",
     "SQL_DATABASE",
+    "SQL_READER",
     "SQL_USER",
     "Backup",
     "Balancing",
@@ -72,6 +76,7 @@ __all__ = [
     "SqlWay",
     "Traffic",
     "World",
+    "backup_way",
     "data_authority",
     "data_authority_name",
     "data_leaf",
@@ -94,6 +99,7 @@ __all__ = [
     "problems",
     "site_address",
     "sql_client",
+    "sql_reader",
     "sql_way",
     "world_address",
 ]

@@ -14,6 +14,7 @@ from .model import Region, SiteRef, World
 from .policy import Ports, site_address
 
 SQL_USER = SQL_DATABASE = "moonbow"
+SQL_READER = "moonbow_backup"
 OBJECTS_USER = OBJECTS_DATABASE = "moonbow_objects"  # where SeaweedFS keeps the names of objects
 OBJECTS_BUCKET = "objects"
 
@@ -47,6 +48,12 @@ def sql_way(world: World, state: Path, region: str, site: str | None = None) -> 
         pki / f"{sql_client(region)}.crt",
         pki / f"{sql_client(region)}.key",
     )
+
+
+def backup_way(world: World, state: Path, region: str) -> SqlWay:
+    """The same for who takes backups, and may read and nothing else."""
+    way, files = sql_way(world, state, region), state / "pki" / sql_reader(region)
+    return way._replace(user=SQL_READER, cert=files.with_suffix(".crt"), key=files.with_suffix(".key"))
 
 
 def names_way(world: World, state: Path, region: str, site: str | None = None) -> SqlWay:
@@ -117,6 +124,11 @@ def data_leaf(site: str) -> str:
 def sql_client(region: str) -> str:
     """File stem of what a client of a region's SQL shows; its certificate's common name as well."""
     return f"sql-{region}"
+
+
+def sql_reader(region: str) -> str:
+    """The same for what takes backups of a region."""
+    return f"sql-backup-{region}"
 
 
 def objects_client(region: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from moonbow.backup.policy import why_not
+
 from ..drill import Script
 from ..private import PrivateStage
 from ..stage import Stage
@@ -18,6 +20,7 @@ class Entry(NamedTuple):
     regions_min: int = 1
     sites_min: int = 1  # primary ones, in the first region
     private: bool = False  # a world that may be stopped as a whole
+    copies: bool = False  # backups of the first region
 
     def lacks(self, stage: Stage) -> str | None:
         """What this world lacks for the drill; None when it can be played."""
@@ -28,6 +31,8 @@ class Entry(NamedTuple):
             return f"it needs {self.regions_min} regions that are not sealed, the world has {len(regions)}"
         if len(sites := stage.primaries(regions[0])) < self.sites_min:
             return f"it needs {self.sites_min} primary sites in {regions[0]}, which has {len(sites)}"
+        if self.copies and (reasons := why_not(f"regions.{regions[0]}", stage.world.regions[regions[0]].data)):
+            return reasons[0]
         return None
 
 
@@ -39,7 +44,12 @@ DRILLS: dict[str, Entry] = {
     "roaming": Entry(roaming.play, "a person enters at every site and is served from home", 2),
     "residency": Entry(residency.play, "planted words are searched for on every disk of the other regions", 2),
     "backup-restore": Entry(
-        backup_restore.play, "a region's disk is lost, and it comes back from a backup", 2, 2, private=True
+        backup_restore.play,
+        "a region's disks are lost, and it comes back from a backup",
+        2,
+        2,
+        private=True,
+        copies=True,
     ),
     "drain": Entry(drain.play, "every site is restarted in turn, and nobody notices", sites_min=2),
 }
