@@ -41,6 +41,16 @@ def witness(**more: object) -> DataReport:
     return report("w", -1, **more)  # type: ignore[arg-type]
 
 
+def ran_on(**more: object) -> DataReport:
+    """A witness that outlived the nodes."""
+    return witness(running=True, **more)
+
+
+def reforming(site: str) -> DataReport:
+    """A node or witness that was started from its saved view."""
+    return report(site, 9 if site in NODES else -1, ALL, running=True, reforming=True)
+
+
 @pytest.mark.parametrize(
     ("me", "heard", "action", "why"),
     [
@@ -61,6 +71,9 @@ def witness(**more: object) -> DataReport:
         ("b", [report("a", 12, ("ia", "iw")), report("b", 9, ALL), witness(members=("ia", "iw"))], "wait", "a finds together"),
         ("b", [report("b", 9, ALL), witness(members=("ia", "iw"))], "wait", "not known what a holds"),
         ("a", [report("a", 9, ALL), report("b", 9, ALL)], "wait", "others of the last component may come"),
+        ("a", [report("a", 9, ALL), report("b", 10, ALL), ran_on(members=ALL)], "wait", "b holds more"),
+        ("b", [report("a", 9, ALL), report("b", 10, ALL), ran_on(members=ALL)], "begin", "more than its 10 changes"),
+        ("b", [reforming("a"), report("b", 10, ALL), reforming("w")], "reform", "all 3"),
         ("a", [report("a", 9, safe=True)], "wait", "not known what b holds"),
         ("b", [report("a", 9), report("b", 9, safe=True)], "begin", "nobody holds more"),
         ("a", [report("a", known=False), report("b", 5)], "wait", "its own position"),

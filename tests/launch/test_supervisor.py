@@ -106,6 +106,16 @@ def test_killing_a_site_takes_all_of_it_and_nothing_else_until_it_is_started(tmp
     asyncio.run(main())
 
 
+def test_sites_of_a_region_are_killed_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        specs = [_spec(tmp_path, "a"), _spec(tmp_path, "c", site="there"), _spec(tmp_path, "d", site="away")]
+        async with _running(*specs) as (supervisor, _):
+            assert await supervisor.kill_sites(["here", "there"]) == 2
+            assert [keeper.state for keeper in supervisor.keepers.values()] == ["killed", "killed", "ready"]
+
+    asyncio.run(main())
+
+
 def test_children_of_children_go_with_their_site(tmp_path: Path) -> None:
     script = f"import subprocess\nprint(subprocess.Popen(['sleep', '60']).pid, flush=True)\n{SERVE}"
 

@@ -130,8 +130,12 @@ def _serving(me: str, reports: Reports) -> str | None:
 
 
 def _all_back(own: DataReport, reports: Reports) -> bool:
-    """Whether everybody of the last component with a majority reports having been in just that one."""
-    same = {report.me for report in reports.heard.values() if report.view == own.view}
+    """Whether everybody of the last component with a majority reports having been in just that one.
+
+    Engines find together from their saved views only if all of them start so: one that has run on never does.
+    """
+    fresh = (report for report in reports.heard.values() if report.reforming or not report.running)
+    same = {report.me for report in fresh if report.view == own.view}
     return bool(own.view) and set(own.members) <= same
 
 

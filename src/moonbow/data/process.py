@@ -40,10 +40,9 @@ log = logging.getLogger("moonbow.data")
 
 
 class _Run:
-    """One run of the engine: how it started, when it last answered and was last with the majority (monotonic)."""
+    """One run of the engine: when it last answered and was last with the majority (monotonic)."""
 
-    def __init__(self, how: Action, now: float) -> None:
-        self.how: Action = how
+    def __init__(self, now: float) -> None:
         self.heard_at = self.together_at = now
 
 
@@ -66,6 +65,7 @@ class Agent:
         self.status = NodeStatus()
         self.decision = Decision("wait", "it has just been started")
         self.starts = 0
+        self._how: Action = "wait"  # it started; "join" once it has been with the majority
         self._heard: dict[str, tuple[float, DataReport]] = {}
         self._looked = asyncio.Event()  # everybody was asked once
         self._accounts = False
@@ -111,6 +111,7 @@ class Agent:
             view=view.name,
             members=view.members,
             size=self.status.size,
+            reforming=running and self._how == "reform",
         )
 
     def reports(self) -> Reports:
@@ -179,6 +180,7 @@ class Agent:
             await asyncio.sleep(LOOK_S)
         self._force.unlink(missing_ok=True)
         self.starts += 1
+        self._how = self.decision.action
         position, self.position = self.position, None
         await self.engine.start(self.decision.action, position)
 
@@ -191,13 +193,13 @@ class Agent:
         """Why the engine is gone, and it is gone when this returns."""
         assert self.engine.process is not None
         ended = asyncio.create_task(self.engine.process.wait())
-        run = _Run(self.decision.action, time.monotonic())
+        run = _Run(time.monotonic())
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=CALM_S if self.status.ready else LOOK_S)
                 if why := await self._judge(run):
                     return why
-            if run.how == "reform":
+            if self._how == "reform":
                 self.engine.forget_view()
             return f"it ended with code {ended.result()}"
         finally:
@@ -210,18 +212,19 @@ class Agent:
         self.status = found or NodeStatus(state=self.status.state)
         reports = self.reports()
         if found and found.primary:
-            run.how = "join"  # it has found the others, or made a start
+            self._how = "join"  # it has found the others, or made a start
         if found or not self._accounts:
             run.heard_at = now
-        if not is_apart(self.name, reports, run.how):
+        if not is_apart(self.name, reports, self._how):
             run.together_at = now
         if now - run.heard_at > HANG_S:
             await self.engine.kill()
             return f"it did not answer for {HANG_S:.0f} s"
-        again = decide_running(self.name, reports, now - run.together_at, run.how, found is not None)
+        again = decide_running(self.name, reports, now - run.together_at, self._how, found is not None)
         if again is None:
             return ""
-        await self.engine.stop()
+        # One that never answered holds nothing that an orderly end would save, and would take its time over it.
+        await (self.engine.kill() if found is None and not self._accounts else self.engine.stop())
         self.engine.forget_view()
         return again.why
 

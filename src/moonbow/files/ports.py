@@ -21,8 +21,11 @@ class Catalogue(Protocol):
     a read for some milliseconds, but never from a `fresh` one: look so before you say no.
     """
 
-    async def create(self, file: File) -> None:
-        """Add a file of no bytes; `Refused` by `policy.check_room_for` over everything the owner has."""
+    async def create(self, file: File) -> File:
+        """Add a file of no bytes, or give the one that the owner announced by the same `client_id` before.
+
+        `Refused` by `policy.check_room_for` over everything the owner has.
+        """
         ...
 
     async def file(self, ident: str, *, fresh: bool = False) -> File | None: ...

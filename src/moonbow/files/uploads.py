@@ -43,10 +43,12 @@ class Uploads:
         self._turns = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._looks: set[asyncio.Task[File | None]] = set()
 
-    async def create(self, owner: str, name: str, size: int, expires_in_s: int | None) -> File:
-        """Announce a file.
+    async def create(
+        self, owner: str, name: str, size: int, expires_in_s: int | None, client_id: str | None = None
+    ) -> File:
+        """Announce a file; the same one as before, as it is now, if its owner said the `client_id` before.
 
-        `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many, files_too_many.
+        `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many, files_too_many, client_id_reused.
         """
         policy.check_name(name)
         ident, now = new_id("fil", self.region), self.clock()
@@ -54,9 +56,14 @@ class Uploads:
         file = File(
             id=ident, owner=owner, name=sealed, size=size, received=0, state="uploading", type=UNKNOWN, made_at=now,
             expires_at=None if expires_in_s is None else now + expires_in_s, due_at=now + limits.UPLOAD_S,
+            client_id=client_id,
         )  # fmt: skip
-        await self.catalogue.create(file)
-        return file
+        made = await self.catalogue.create(file)
+        if made.id != ident and (made.size != size or await self.shelf.names_of([made]) != [name]):
+            raise Refused(
+                "client_id_reused", "this client_id was used for another file", status=409, place="$.client_id"
+            )
+        return made
 
     async def own(self, owner: str, ident: str) -> File:
         """A person's own file; `Refused` (404) for everything else."""

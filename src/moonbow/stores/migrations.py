@@ -87,7 +87,8 @@ def _count_on(db: Connection) -> None:
         )
 
 
-STEPS = (Step(2, _count_on),)
+_file = Table("file", MetaData(), Column("client_id", String(36)))
+STEPS = (Step(2, _count_on), Step(3, add_column(_file.c.client_id)))
 
 
 def prepare(db: Connection, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:
