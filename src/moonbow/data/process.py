@@ -66,7 +66,8 @@ class Agent:
         self.decision = Decision("wait", "it has just been started")
         self.starts = 0
         self._how: Action = "wait"  # it started; "join" once it has been with the majority
-        self._heard: dict[str, tuple[float, DataReport]] = {}
+        self._heard: dict[str, tuple[float, DataReport]] = {}  # site -> when it was asked, and what it said
+        self._since = 0.0  # what was said before counts no more
         self._looked = asyncio.Event()  # everybody was asked once
         self._accounts = False
         self._force = settings.folder / "force"
@@ -116,8 +117,8 @@ class Agent:
 
     def reports(self) -> Reports:
         """What is known of the region now."""
-        now = time.monotonic()
-        fresh = {site: report for site, (at, report) in self._heard.items() if now - at < STALE_S}
+        since = max(self._since, time.monotonic() - STALE_S)
+        fresh = {site: report for site, (at, report) in self._heard.items() if at > since}
         return Reports(self.nodes, self.witnesses, {**fresh, self.name: self.report()})
 
     def facts(self) -> Facts:
@@ -143,10 +144,11 @@ class Agent:
     async def _listen(self) -> None:
         """Keep the peers' reports; a node that serves needs them for its page only."""
         while True:
-            found = await asyncio.gather(*(peer.ask() for peer in self.peers))
             now = time.monotonic()
+            found = await asyncio.gather(*(peer.ask() for peer in self.peers))
             self._heard |= {report.site: (now, report) for report in found if report is not None}
-            self._looked.set()
+            if now > self._since:
+                self._looked.set()
             await asyncio.sleep(CALM_S if self.status.ready else LOOK_S)
 
     async def _tend(self) -> None:
@@ -168,6 +170,8 @@ class Agent:
         """Wait for a decision that is not to wait, and obey it."""
         self.position = await self.engine.recover()
         log.info("recovered", extra={"f": {"position": str(self.position)}})
+        self._since = time.monotonic()  # whoever served while this engine ran may have died with it
+        self._looked.clear()
         await self._looked.wait()
         began = time.monotonic()
         while True:
@@ -209,7 +213,7 @@ class Agent:
     async def _judge(self, run: _Run) -> str:
         """Look at the engine, and end it if it must be started again; why, or nothing."""
         found, now = await self._look(), time.monotonic()
-        self.status = found or NodeStatus(state=self.status.state)
+        self.status = found or NodeStatus(state=self.sql.fault)
         reports = self.reports()
         if found and found.primary:
             self._how = "join"  # it has found the others, or made a start

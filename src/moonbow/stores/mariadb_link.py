@@ -53,6 +53,7 @@ class Nodes:
     database: str
     tls: ssl.SSLContext
     _seen_at: float = 0.0  # when the own site's node was last seen to serve
+    _hung_at: float = 0.0  # when a link last waited for it in vain
     _look_at: float = 0.0
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,12 +75,21 @@ class Nodes:
         writes.
         """
         fault: Exception | None = None
-        for place, (host, port) in enumerate(self.hosts):
+        places = range(len(self.hosts))
+        for place in (*places[1:], 0) if self._hung_at > self._seen_at else places:
             try:
-                return place, self._open(host, port, session, several)
+                return place, self._open(*self.hosts[place], session, several)
             except (pymysql.Error, OSError) as error:
                 fault = error
         raise Lost(f"no node of the region answers: {fault}") from fault
+
+    def own_hangs(self) -> None:
+        """A link waited in vain for the own site's node: no other waits for it before it has been seen to serve."""
+        self._hung_at = time.monotonic()
+
+    def own_is_left(self, since: float) -> bool:
+        """For who has been connected to the own node `since` then: whether it has hung meanwhile."""
+        return self._hung_at > since
 
     def own_is_back(self, since: float) -> bool:
         """For who has been connected to a sister's node `since` then: whether the own one serves again, by a look now
@@ -167,9 +177,11 @@ class Link:
         self.place, self._since = 0, 0.0
 
     def ready(self) -> None:
-        """Between transactions: see that there is a connection, to the own site's node if that serves again."""
-        if self._connection is not None and self.place and self._nodes.own_is_back(self._since):
-            self.drop()
+        """Between transactions: see that there is a connection, to the own site's node if that serves (again)."""
+        if self._connection is not None:
+            moves = self._nodes.own_is_back if self.place else self._nodes.own_is_left
+            if moves(self._since):
+                self.drop()
         if self._connection is None:
             self.place, self._connection = self._nodes.open(self._session, several=self._several)
             self._since = time.monotonic()
@@ -192,6 +204,8 @@ class Link:
             if code in AGAIN:
                 raise Again(str(error)) from error
             if code in LOST or not isinstance(error, pymysql.OperationalError):
+                if not self.place and isinstance(error.__context__, TimeoutError):
+                    self._nodes.own_hangs()
                 self.drop()
                 raise Lost(str(error)) from error
             raise

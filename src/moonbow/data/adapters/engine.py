@@ -137,7 +137,7 @@ class Node(Engine):
         if not (data / "mysql").is_dir() or (data / "sst_in_progress").exists():
             return Position()
         self._take_lock()
-        said = await _run(RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3"))
+        _, said = await _run(RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3"))
         found = parse_recovered(said)
         if found is None:  # its words say why
             with self.log.open("a") as log:
@@ -169,14 +169,14 @@ class Node(Engine):
             if folder.exists():
                 await asyncio.to_thread(shutil.rmtree, folder)
         account = self.settings.account
-        said = await _run(
+        code, said = await _run(
             INSTALL_S,
             find_program("mariadb-install-db", PACKAGES),
             *("--no-defaults", f"--datadir={made}", f"--user={account}", "--skip-test-db", "--skip-name-resolve"),
             *("--auth-root-authentication-method=socket", f"--auth-root-socket-user={account}"),
         )
-        if not (made / "mysql").is_dir():
-            raise ConfigError(f"{made}: MariaDB's tables cannot be made: {said[-1000:]}")
+        if code or not (made / "mysql").is_dir():
+            raise ConfigError(f"{made}: MariaDB's tables cannot be made, code {code}: {said[-1000:]}")
         made.rename(self.settings.data)
 
     def _allow_to_begin(self) -> None:
@@ -199,8 +199,8 @@ class Witness(Engine):
         await self._spawn(witness_argv(find_program("garbd", PACKAGES), self.settings), self.settings.folder)
 
 
-async def _run(within_s: float, *argv: str) -> str:
-    """All that a program says; `ConfigError` if it takes too long."""
+async def _run(within_s: float, *argv: str) -> tuple[int | None, str]:
+    """A program's exit code and all that it says; `ConfigError` if it takes too long."""
     process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, preexec_fn=leash())
     try:
         async with asyncio.timeout(within_s):
@@ -211,4 +211,4 @@ async def _run(within_s: float, *argv: str) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return said.decode(errors="replace")
+    return process.returncode, said.decode(errors="replace")

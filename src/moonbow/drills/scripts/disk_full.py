@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import errno
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator
@@ -22,6 +22,7 @@ from ..nodes import Nodes
 
 BEFORE_S, FULL_S, AFTER_S = 4.0, 15.0, 5.0
 DISK_BYTES = 1_000_000_000
+FILL_BYTES = 1_048_576
 LEFT_S = 60.0
 
 
@@ -77,9 +78,14 @@ async def _small_disk(drill: Drill, nodes: Nodes, site: str) -> AsyncGenerator[P
 def _fill(disk: Path) -> Path:
     """A file that leaves no byte on the disk."""
     ballast = disk / "ballast"
-    with ballast.open("wb") as file:
-        free = os.statvfs(disk)
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+    with ballast.open("wb", buffering=0) as file:
+        for size in (FILL_BYTES, 4096):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
     return ballast
 
 
