@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moonbow.data.model import Position
 from moonbow.data.policy import (
     ALONE_S,
     GATHER_S,
     LEFT_OUT_S,
     REFORM_S,
+    ROOM_BYTES,
     Action,
     Reports,
+    count_held,
     decide_running,
     decide_start,
     is_apart,
+    lacks_room,
     stop_turn,
 )
 from moonbow.wire.data import DataReport
@@ -83,6 +87,17 @@ def test_at_first_sight(me: str, heard: list[DataReport], action: str, why: str)
     decision = decide_start(me, reports(*heard))
     assert decision.action == action
     assert why in decision.why
+
+
+def test_a_node_that_could_not_apply_a_change_does_not_count_it() -> None:
+    assert count_held(Position(ONE, 301), spoilt=True) == Position(ONE, 300)
+    assert count_held(Position(ONE, 301), spoilt=False) == Position(ONE, 301)
+    assert count_held(Position(), spoilt=True) == Position()
+
+
+def test_a_node_starts_where_there_is_room() -> None:
+    assert not lacks_room(ROOM_BYTES)
+    assert lacks_room(5 * 1_048_576 + 17) == "its disk is full: 5 MB are free, 256 MB wanted"
 
 
 def test_who_waits_long_enough_for_others_begins_without_them() -> None:

@@ -23,7 +23,7 @@ from .adapters.peers import Peer, peer_context
 from .adapters.sql import LocalSql
 from .flush import FLUSH_S, Flusher
 from .galera import node_settings, render_accounts
-from .model import NodeStatus, Position
+from .model import INCONSISTENT, NodeStatus, Position
 from .pages import Facts, answer
 from .policy import Action, Decision, Reports, decide_running, decide_start, is_apart
 from .seaweed import weed_files
@@ -176,7 +176,10 @@ class Agent:
         began = time.monotonic()
         while True:
             waited_s = time.monotonic() - began
-            self._decide(decide_start(self.name, self.reports(), self._force.exists(), waited_s))
+            if lack := self.engine.lacks_room():
+                self._decide(Decision("wait", lack))
+            else:
+                self._decide(decide_start(self.name, self.reports(), self._force.exists(), waited_s))
             if self.decision.action != "wait":
                 break
             if self.position is None and not self.witness and waited_s > RECOVER_AGAIN_S:
@@ -221,6 +224,9 @@ class Agent:
             run.heard_at = now
         if not is_apart(self.name, reports, self._how):
             run.together_at = now
+        if found and found.state == INCONSISTENT:
+            await self.engine.kill()  # it does nothing any more, and cannot write down that it ends
+            return "it could not apply what the others wrote; sql.log says why"
         if now - run.heard_at > HANG_S:
             await self.engine.kill()
             return f"it did not answer for {HANG_S:.0f} s"

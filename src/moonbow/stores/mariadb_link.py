@@ -22,9 +22,9 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 from pymysql.converters import escape_string
 
-from moonbow.base.errors import ConfigError
 from moonbow.world import SqlWay
 
+from .client_tls import client_tls
 from .mariadb_rows import BUFFER_BYTES, Rows
 
 T = TypeVar("T")
@@ -60,13 +60,7 @@ class Nodes:
     @classmethod
     def of(cls, way: SqlWay) -> Nodes:
         """The nodes that a world's way to SQL names; `ConfigError` if its certificates cannot be read."""
-        try:
-            tls = ssl.create_default_context(cafile=way.ca)
-            tls.load_cert_chain(way.cert, way.key)
-        except OSError as error:
-            raise ConfigError(f"certificates of the SQL client: {error}") from error
-        tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        return cls(tuple((host, way.port) for host in way.hosts), way.user, way.database, tls)
+        return cls(tuple((host, way.port) for host in way.hosts), way.user, way.database, client_tls(way))
 
     def open(self, session: str, *, several: bool = False) -> tuple[int, MariaConnection]:
         """A connection to the first node that serves, with its place in `hosts`; `Lost` if none does.

@@ -20,8 +20,8 @@ from moonbow.base.files import write_private
 from moonbow.base.leash import leash
 from moonbow.base.programs import find_program
 from moonbow.data.galera import NodeSettings, render_node, witness_argv
-from moonbow.data.model import Position, View, is_safe, mark_safe, parse_recovered, parse_view
-from moonbow.data.policy import Action
+from moonbow.data.model import Position, View, is_safe, is_spoilt, mark_safe, parse_recovered, parse_view
+from moonbow.data.policy import Action, count_held, lacks_room
 
 PACKAGES = "mariadb-server galera-4 galera-arbitrator-4 mariadb-backup socat"
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariabackup", "mbstream", "socat", "garbd")
@@ -72,6 +72,10 @@ class Engine(ABC):
     def is_safe(self) -> bool:
         """Whether the engine was the last to leave an orderly stop."""
         return False
+
+    def lacks_room(self) -> str:
+        """Why the engine cannot start on this disk; nothing if it can."""
+        return ""
 
     @abstractmethod
     async def start(self, action: Action, position: Position | None) -> None:
@@ -142,13 +146,20 @@ class Node(Engine):
         if found is None:  # its words say why
             with self.log.open("a") as log:
                 log.write(said)
-        return found
+            return None
+        return count_held(found, is_spoilt(self._grastate()))
 
     def is_safe(self) -> bool:
+        return is_safe(self._grastate())
+
+    def lacks_room(self) -> str:
+        return lacks_room(shutil.disk_usage(self.settings.folder).free)
+
+    def _grastate(self) -> str:
         try:
-            return is_safe((self.settings.data / "grastate.dat").read_text(errors="replace"))
+            return (self.settings.data / "grastate.dat").read_text(errors="replace")
         except FileNotFoundError:
-            return False
+            return ""
 
     async def start(self, action: Action, position: Position | None) -> None:
         if action != "reform":

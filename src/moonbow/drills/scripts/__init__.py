@@ -42,6 +42,18 @@ class Entry(NamedTuple):
     backups: bool = False  # of the first region
     root: str = ""  # why it needs the machine's administrator
 
+    @property
+    def needs(self) -> str:
+        """What it needs of a world, in a few words."""
+        found = {
+            f"{self.regions_min} regions": self.regions_min > 1,
+            f"{self.sites_min} sites": self.sites_min > 1,
+            "a cluster": self.cluster,
+            "a world of its own": bool(self.private),
+            "root": bool(self.root),
+        }
+        return ", ".join(words for words, needed in found.items() if needed)
+
     def lacks(self, stage: Stage) -> str | None:
         """What this world lacks for the drill; None when it can be played."""
         if self.private and not isinstance(stage, PrivateStage):

@@ -16,7 +16,7 @@ from pathlib import Path
 from moonbow.base.errors import ConfigError
 
 from .. import laws
-from ..cluster import at_site, begin, busiest, conclude, judge_undisturbed, judge_writes, mended
+from ..cluster import at_site, conclude, judge_undisturbed, judge_writes, mended
 from ..drill import Drill
 from ..nodes import Nodes
 
@@ -27,10 +27,11 @@ LEFT_S = 60.0
 
 
 async def play(drill: Drill) -> None:
-    """Give the busiest site a small disk, fill it to the last byte, make room again."""
-    nodes = await begin(drill)
-    site = busiest(drill, nodes)
+    """Give the first site a small disk, fill it to the last byte, make room again."""
+    nodes = Nodes(drill.stage, drill.stage.clusters()[0])
+    site = nodes.sites[0]
     async with _small_disk(drill, nodes, site) as disk:
+        await drill.assemble()
         async with drill.load():
             await asyncio.sleep(drill.lasting(BEFORE_S))
             hit, others = at_site(drill, site)
