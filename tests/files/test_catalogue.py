@@ -131,8 +131,11 @@ def test_one_of_many_looks_and_says_what_became_of_it(opened: Open) -> None:
         new = file()
         await one.create(new)
         await one.add_part(new.id, ContentRange(0, 99, 100), "a", 9.0)
-        claims = await asyncio.gather(*(side.put_off(new.id, 0, 99.0) for side in (one, other) * 3))
+        claims = await asyncio.gather(*(side.put_off(new.id, 0, 99.0 + no) for no, side in enumerate((one, other) * 3)))
         assert claims.count(True) == 1
+        won = 99.0 + claims.index(True)
+        assert await other.put_off(new.id, 0, won), "the claim stood, and nothing was heard of it"
+        assert not await other.put_off(new.id, 0, won + 0.5)
         facts = Facts(type="image/png", width=3, height=4, thumbnail=True)
         ready = await other.settle(new.id, facts, None)
         assert ready is not None

@@ -51,7 +51,10 @@ class Catalogue(Protocol):
     async def usage(self, owner: str) -> Usage: ...
 
     async def put_off(self, ident: str, tries: int, due_at: float) -> bool:
-        """Claim, until `due_at`, a look at a file that was tried `tries` times; whether the claim is ours."""
+        """Claim, until `due_at`, a look at a file that was tried `tries` times; whether the claim is ours.
+
+        Two who claim must not say the same `due_at`: a claim of which nothing was heard is known by it.
+        """
         ...
 
     async def settle(self, ident: str, facts: Facts, due_at: float | None) -> File | None:

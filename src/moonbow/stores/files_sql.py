@@ -126,7 +126,12 @@ class SqlFiles:
         change = (
             update(FILE).where(FILE.c.id == ident, FILE.c.tries == tries).values(tries=tries + 1, due_at=due_at)
         )  # fmt: skip
-        return await self._sql.write(lambda db: bool(db.execute(change).rowcount))
+        ours = select(FILE.c.id).where(FILE.c.id == ident, FILE.c.tries == tries + 1, FILE.c.due_at == due_at)
+
+        def work(db: Connection) -> bool:
+            return bool(db.execute(change).rowcount) or db.execute(ours).first() is not None
+
+        return await self._sql.write(work)
 
     async def settle(self, ident: str, facts: Facts, due_at: float | None) -> File | None:
         return await self._sql.write(lambda db: _settle(db, ident, facts, due_at))

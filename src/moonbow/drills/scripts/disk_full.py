@@ -24,6 +24,7 @@ BEFORE_S, FULL_S, AFTER_S = 4.0, 15.0, 5.0
 DISK_BYTES = 1_000_000_000
 FILL_BYTES = 1_048_576
 LEFT_S = 60.0
+PAUSE_S = 12.0  # the node hangs in its writing for a while before its engine gives up
 
 
 async def play(drill: Drill) -> None:
@@ -47,7 +48,7 @@ async def play(drill: Drill) -> None:
         await conclude(drill, nodes)
     drill.verdicts.append(laws.judge("eventually_left", site, iter([] if left else [f"{site} stayed {LEFT_S:g} s"])))
     judge_undisturbed(drill, others)
-    judge_writes(drill, nodes, full_at)
+    judge_writes(drill, nodes, full_at, PAUSE_S)
 
 
 @contextlib.asynccontextmanager

@@ -6,18 +6,19 @@ import asyncio
 import os
 import signal
 
-from ..cluster import PAUSE_S, at_site, begin, busiest, conclude, judge_undisturbed, judge_writes, mended
+from ..cluster import at_site, begin, busiest, conclude, judge_undisturbed, judge_writes, mended
 from ..drill import Drill
 from ..laws_data import eventually_written_again, write_pause_s
 
 BEFORE_S, AFTER_S = 4.0, 5.0
-HANG_S = 12.0  # less than the agent's patience with an engine that does not answer
+HANG_S = 18.0  # less than the agent's patience with an engine that does not answer
 LEFT_S = 5.0  # a node that says nothing is out after 1.5 to 3 s
+MOVED_AFTER_S = 9.0  # one wait for an answer in vain, and one more of who asked just before the first was over
 MOVED_S = 3.0  # answers at the hung site, once its services have moved
 
 
 async def play(drill: Drill) -> None:
-    """Hang the engine of the site that serves most people, for twelve seconds."""
+    """Hang the engine of the site that serves most people, for eighteen seconds."""
     nodes = await begin(drill)
     async with drill.load():
         await asyncio.sleep(drill.lasting(BEFORE_S))
@@ -39,5 +40,5 @@ async def play(drill: Drill) -> None:
     judge_undisturbed(drill, others)
     judge_writes(drill, nodes, hung_at)
     rooms = drill.near[nodes.region]
-    moved_s = write_pause_s(drill.history, rooms, hung_at + PAUSE_S, woken_at, hit)
+    moved_s = write_pause_s(drill.history, rooms, hung_at + MOVED_AFTER_S, woken_at, hit)
     drill.verdicts.append(eventually_written_again(moved_s, MOVED_S, f"people of {site}, once moved"))
