@@ -156,6 +156,22 @@ def test_a_node_that_hangs_is_left_out_and_comes_back_by_itself(cluster: Cluster
 
 
 @pytest.mark.long
+def test_the_engines_of_both_nodes_die_while_the_witness_lives(cluster: Cluster) -> None:
+    for _ in range(3):  # whether an agent still takes its dead sister for one that serves is chance
+        empty_table(cluster)
+        with Writer(cluster, "paris") as one, Writer(cluster, "frankfurt") as other:
+            starts = {site: cluster.status(site)["starts"] for site in SITES}
+            for pid in [cluster.engine_pid(site) for site in SITES]:
+                os.kill(pid, signal.SIGKILL)
+            began = time.monotonic()
+            eventually(lambda s=starts: all(cluster.status(site)["starts"] > s[site] for site in SITES), within_s=20)
+            assert all("found nobody" not in cluster.status(site)["why"] for site in SITES)
+            cluster.until_redundant()
+            print(f"\nback after {time.monotonic() - began:.1f} s")
+        assert one.rows() | other.rows() <= rows_at(cluster, "paris") == rows_at(cluster, "frankfurt")
+
+
+@pytest.mark.long
 def test_a_witness_with_a_stale_view_joins_the_others(cluster: Cluster) -> None:
     stale = (cluster.folder(WITNESS) / "gvwstate.dat").read_text()
     cluster.kill(*SITES, WITNESS)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from moonbow.data.model import Position, View, is_safe, mark_safe, parse_recovered, parse_status, parse_view
+from moonbow.data.model import (
+    NOBODY,
+    Position,
+    View,
+    is_safe,
+    is_spoilt,
+    mark_safe,
+    parse_recovered,
+    parse_status,
+    parse_view,
+)
 
 ME = "5ee99582-bb8d-11e2-b8e3-23de375c1d30"
 HISTORY = "2f78d780-ea5d-11f1-8f96-db0994c6cd75"
@@ -33,6 +43,9 @@ def test_who_was_the_last_to_leave() -> None:
     assert not is_safe(GRASTATE)
     assert not is_safe("")
     assert is_safe(mark_safe(GRASTATE))
+    assert not is_spoilt(GRASTATE)
+    assert is_spoilt(GRASTATE.replace(GRASTATE.split("uuid:")[1].split()[0], NOBODY)), "the engine's own mark"
+    assert is_spoilt("# GALERA saved state\nversion: 2.1\nuuid:    0000")
     assert mark_safe(GRASTATE) == GRASTATE.replace("bootstrap: 0", "bootstrap: 1")
 
 

@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moonbow.data.model import Position
 from moonbow.data.policy import (
     ALONE_S,
     GATHER_S,
     LEFT_OUT_S,
     REFORM_S,
+    ROOM_BYTES,
     Action,
     Reports,
+    count_held,
     decide_running,
     decide_start,
     is_apart,
+    lacks_room,
     stop_turn,
 )
 from moonbow.wire.data import DataReport
@@ -41,6 +45,16 @@ def witness(**more: object) -> DataReport:
     return report("w", -1, **more)  # type: ignore[arg-type]
 
 
+def ran_on(**more: object) -> DataReport:
+    """A witness that outlived the nodes."""
+    return witness(running=True, **more)
+
+
+def reforming(site: str) -> DataReport:
+    """A node or witness that was started from its saved view."""
+    return report(site, 9 if site in NODES else -1, ALL, running=True, reforming=True)
+
+
 @pytest.mark.parametrize(
     ("me", "heard", "action", "why"),
     [
@@ -61,6 +75,9 @@ def witness(**more: object) -> DataReport:
         ("b", [report("a", 12, ("ia", "iw")), report("b", 9, ALL), witness(members=("ia", "iw"))], "wait", "a finds together"),
         ("b", [report("b", 9, ALL), witness(members=("ia", "iw"))], "wait", "not known what a holds"),
         ("a", [report("a", 9, ALL), report("b", 9, ALL)], "wait", "others of the last component may come"),
+        ("a", [report("a", 9, ALL), report("b", 10, ALL), ran_on(members=ALL)], "wait", "b holds more"),
+        ("b", [report("a", 9, ALL), report("b", 10, ALL), ran_on(members=ALL)], "begin", "more than its 10 changes"),
+        ("b", [reforming("a"), report("b", 10, ALL), reforming("w")], "reform", "all 3"),
         ("a", [report("a", 9, safe=True)], "wait", "not known what b holds"),
         ("b", [report("a", 9), report("b", 9, safe=True)], "begin", "nobody holds more"),
         ("a", [report("a", known=False), report("b", 5)], "wait", "its own position"),
@@ -70,6 +87,17 @@ def test_at_first_sight(me: str, heard: list[DataReport], action: str, why: str)
     decision = decide_start(me, reports(*heard))
     assert decision.action == action
     assert why in decision.why
+
+
+def test_a_node_that_could_not_apply_a_change_does_not_count_it() -> None:
+    assert count_held(Position(ONE, 301), spoilt=True) == Position(ONE, 300)
+    assert count_held(Position(ONE, 301), spoilt=False) == Position(ONE, 301)
+    assert count_held(Position(), spoilt=True) == Position()
+
+
+def test_a_node_starts_where_there_is_room() -> None:
+    assert not lacks_room(ROOM_BYTES)
+    assert lacks_room(5 * 1_048_576 + 17) == "its disk is full: 5 MB are free, 256 MB wanted"
 
 
 def test_who_waits_long_enough_for_others_begins_without_them() -> None:

@@ -138,6 +138,11 @@ def place_against_the_authors_order(seen: History, rng: random.Random) -> None:
         seen.shown += [Shown(reader, "rom_a", line, 904.0) for line in wrong]
 
 
+def leave_a_place_empty(seen: History, rng: random.Random) -> None:
+    for rooms in seen.final.values():
+        rooms["rom_a"][-1] = replace(rooms["rom_a"][-1], seq=rooms["rom_a"][-1].seq + 1)
+
+
 PLANTED: list[tuple[Callable[[History, random.Random], None], str]] = [
     (drop_from_every_reading, "finally_no_acked_message_is_lost"),
     (stand_twice, "finally_no_message_stands_twice"),
@@ -148,6 +153,7 @@ PLANTED: list[tuple[Callable[[History, random.Random], None], str]] = [
     (other_text_on_screen, "finally_everyone_was_shown_everything"),
     (forget_a_late_body, "finally_everyone_was_shown_everything"),
     (swap_for_one_reader, "finally_all_see_the_same_order"),
+    (leave_a_place_empty, "finally_order_is_dense"),
     (place_against_the_authors_order, "finally_authors_order_is_kept"),
     (end_a_session, "always_signed_in"),
 ]

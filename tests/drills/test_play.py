@@ -9,12 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from moonbow.drills.cli import app
+from moonbow.drills.private import PrivateStage
 from moonbow.drills.report import Report
 from moonbow.drills.scripts import DRILLS
 from moonbow.drills.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 SLOT = "7"
+ON_ENGINES = {name for name, entry in DRILLS.items() if entry.cluster}
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -41,12 +43,26 @@ def test_drill_that_needs_more_of_a_world_says_so(tmp_path: Path) -> None:
     world = ROOT / "worlds" / "solo.toml"
     (tmp_path / "world.toml").write_text(world.read_text())
     lacking = {name for name, entry in DRILLS.items() if entry.lacks(Stage(tmp_path))}
-    assert lacking == {"site-loss", "region-cut", "roaming", "residency", "drain", "backup-restore"}
+    small = {"site-loss", "region-cut", "roaming", "read-at-sister", "residency", "drain", "backup-restore"}
+    assert lacking == small | ON_ENGINES
 
 
-def play(name: str, tmp_path: Path) -> Report:
-    """The report of one fast drill on the shipped laptop world."""
-    world = str(ROOT / "worlds" / "laptop.toml")
+def test_drill_on_a_cluster_says_which_world_has_one(tmp_path: Path) -> None:
+    (tmp_path / "world.toml").write_text((ROOT / "worlds" / "laptop.toml").read_text())
+    code, said = run("run", "nodes-lost", "--state", str(tmp_path))
+    assert code == 2
+    assert "laptop-engines.toml" in said.replace("\n", "")
+
+
+def test_what_backups_do_not_know_is_not_drilled(tmp_path: Path) -> None:
+    (tmp_path / "world.toml").write_text((ROOT / "worlds" / "laptop-engines.toml").read_text())
+    stage = PrivateStage(tmp_path, tmp_path / "world.toml", None)  # type: ignore[arg-type]
+    assert "backups do not know galera" in (DRILLS["backup-restore"].lacks(stage) or "")
+
+
+def play(name: str, tmp_path: Path, file: str = "laptop") -> Report:
+    """The report of one fast drill on a shipped world."""
+    world = str(ROOT / "worlds" / f"{file}.toml")
     code, said = run(
         "run", name, "--world", world, "--slot", SLOT, "--fast", "--seed", "11", "--reports", str(tmp_path)
     )
@@ -64,6 +80,13 @@ def test_site_loss(tmp_path: Path) -> None:
 
 @pytest.mark.engines
 @pytest.mark.long
-@pytest.mark.parametrize("name", sorted(set(DRILLS) - {"site-loss"}))
+@pytest.mark.parametrize("name", sorted(set(DRILLS) - ON_ENGINES - {"site-loss"}))
 def test_every_other_drill(name: str, tmp_path: Path) -> None:
     assert play(name, tmp_path).held
+
+
+@pytest.mark.engines
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(ON_ENGINES | {"site-loss", "read-at-sister"}))
+def test_drill_on_a_cluster(name: str, tmp_path: Path) -> None:
+    assert play(name, tmp_path, "laptop-engines").held

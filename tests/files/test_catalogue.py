@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from directory_stores import emptied
 from moonbow.base import limits
@@ -50,6 +51,19 @@ def file(owner: str = ADA, size: int = 100, due_at: float | None = 50.0) -> File
         id=new_id("fil", "emea"), owner=owner, name=b"\0\xffsealed", size=size, received=0, state="uploading",
         type="application/octet-stream", made_at=1.5, expires_at=None, due_at=due_at,
     )  # fmt: skip
+
+
+def test_a_file_that_is_announced_again_is_the_same_one(opened: Open) -> None:
+    async def scenario(one: SqlFiles, other: SqlFiles) -> None:
+        first, again = (replace(file(), client_id="0b5a1e3c-8d1e-4a51-9c55-0f6c4d0e7a11") for _ in range(2))
+        made = await asyncio.gather(one.create(first), other.create(again))
+        assert made[0] == made[1]
+        assert made[0] in (first, again)
+        assert [file.id for file in await one.page(ADA, None, 10)] == [made[0].id]
+        assert (await other.create(replace(file(BEN), client_id=first.client_id))).owner == BEN
+        assert (await one.create(file())).id != made[0].id, "without one it is another file"
+
+    play(opened, scenario)
 
 
 def test_a_file_grows_by_its_parts_in_whatever_process(opened: Open) -> None:
@@ -100,8 +114,8 @@ def test_a_quota_holds_whoever_asks_at_once(opened: Open) -> None:
         most, fit = limits.FILE_BYTES_MAX, limits.FILE_QUOTA_BYTES // limits.FILE_BYTES_MAX
         tries = (side.create(file(size=most)) for side in (one, other) * 7)
         done = await asyncio.gather(*tries, return_exceptions=True)
-        assert [fault is None for fault in done].count(True) == fit == 10
-        assert {str(fault).split(":")[0] for fault in done if fault is not None} == {"quota_exceeded"}
+        assert [isinstance(made, File) for made in done].count(True) == fit == 10
+        assert {str(fault).split(":")[0] for fault in done if not isinstance(fault, File)} == {"quota_exceeded"}
         assert await one.usage(ADA) == Usage(fit * most, fit, fit)
         await other.create(file(BEN, most))
         for _ in range(limits.UPLOADS_MAX - 1):
@@ -117,8 +131,11 @@ def test_one_of_many_looks_and_says_what_became_of_it(opened: Open) -> None:
         new = file()
         await one.create(new)
         await one.add_part(new.id, ContentRange(0, 99, 100), "a", 9.0)
-        claims = await asyncio.gather(*(side.put_off(new.id, 0, 99.0) for side in (one, other) * 3))
+        claims = await asyncio.gather(*(side.put_off(new.id, 0, 99.0 + no) for no, side in enumerate((one, other) * 3)))
         assert claims.count(True) == 1
+        won = 99.0 + claims.index(True)
+        assert await other.put_off(new.id, 0, won), "the claim stood, and nothing was heard of it"
+        assert not await other.put_off(new.id, 0, won + 0.5)
         facts = Facts(type="image/png", width=3, height=4, thumbnail=True)
         ready = await other.settle(new.id, facts, None)
         assert ready is not None

@@ -34,6 +34,21 @@ async def refused(work: object) -> str:
     return str(caught.value.code)
 
 
+def test_a_file_whose_announcement_was_not_heard_is_announced_again_and_stays_one(tmp_path: Path) -> None:
+    async def scenario(places: dict[str, Place]) -> None:
+        emea = places["emea"]
+        client_id = "0b5a1e3c-8d1e-4a51-9c55-0f6c4d0e7a11"
+        file = await emea.files.uploads.create(ADA, "a.bin", 5, None, client_id)
+        await emea.send(file, b"hello", 0, 5)
+        again = await emea.files.uploads.create(ADA, "a.bin", 5, None, client_id)
+        assert (again.id, again.state) == (file.id, "ready"), "as it is by now"
+        for name, size in (("b.bin", 5), ("a.bin", 6)):
+            with pytest.raises(Refused, match="client_id_reused"):
+                await emea.files.uploads.create(ADA, name, size, None, client_id)
+
+    play(tmp_path, scenario)
+
+
 def test_only_who_sees_an_entry_reads_its_file(tmp_path: Path) -> None:
     async def scenario(places: dict[str, Place]) -> None:
         emea = places["emea"]

@@ -55,6 +55,20 @@ def test_a_snapshot_older_than_what_was_pushed_leaves_no_hole() -> None:
     assert len(shown["first"]) == len(shown["second"]) == 2
 
 
+def test_a_room_that_a_snapshot_does_not_have_yet_is_announced_before_its_rows() -> None:
+    """The invitation has arrived, the room's order has not; rows come live before the session registers."""
+    live = Live("emea")
+    early, late = (Session(name, ADA, list[bytes]().append) for name in ("early", "late"))
+    live.add(early)
+    live.begin(early, ROOM, 8)
+    live.opened(early, ROOM, Snapshot([], 8, True), 0.0)
+    live.rows([row(9, "join", BOB)], 0.0)
+    live.add(late)
+    live.begin(late, ROOM, 0)
+    live.opened(late, ROOM, Snapshot([], 0, False), 0.0)
+    assert live.work == [Open(late, ROOM, announce=True)]
+
+
 class Fickle:
     """A store that answers as often as it is told to, then not for the moment."""
 

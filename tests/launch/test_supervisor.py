@@ -97,11 +97,21 @@ def test_killing_a_site_takes_all_of_it_and_nothing_else_until_it_is_started(tmp
             pids = [_pid(supervisor, "here/a"), _pid(supervisor, "here/b")]
             assert len({os.getpgid(pid) for pid in pids}) == 1
             assert os.getpgid(_pid(supervisor, "there/c")) != os.getpgid(pids[0])
-            assert await supervisor.kill_site("here") == 2
+            assert await supervisor.kill_sites(["here"]) == 2
             assert not any(map(_exists, pids))
             assert [keeper.state for keeper in supervisor.keepers.values()] == ["killed", "killed", "ready"]
             await supervisor.start(supervisor.of_site("here"))
             await supervisor.until_ready(15)
+
+    asyncio.run(main())
+
+
+def test_sites_of_a_region_are_killed_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        specs = [_spec(tmp_path, "a"), _spec(tmp_path, "c", site="there"), _spec(tmp_path, "d", site="away")]
+        async with _running(*specs) as (supervisor, _):
+            assert await supervisor.kill_sites(["here", "there"]) == 2
+            assert [keeper.state for keeper in supervisor.keepers.values()] == ["killed", "killed", "ready"]
 
     asyncio.run(main())
 
@@ -113,7 +123,7 @@ def test_children_of_children_go_with_their_site(tmp_path: Path) -> None:
         async with _running(_spec(tmp_path, "a", script)) as (supervisor, _):
             grandchild = int((tmp_path / "here-a.log").read_text().split()[0])
             assert _exists(grandchild)
-            await supervisor.kill_site("here")
+            await supervisor.kill_sites(["here"])
             await eventually_async(lambda: not _exists(grandchild))
 
     asyncio.run(main())

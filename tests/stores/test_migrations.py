@@ -176,3 +176,18 @@ def test_a_directory_of_the_first_release_keeps_its_people(tmp_path: Path) -> No
         await store.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_an_index_that_is_called_as_a_table_is_not_taken_for_it(galera_cluster: Cluster) -> None:
+    """The timeline, which lies in the same database, has an index called `person`."""
+    metadata = MetaData()
+    tag = Table("tag", metadata, Column("no", Integer, primary_key=True, autoincrement=False))
+    with galera_cluster.connect("paris") as db, db.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS note, tag, layout, made_for")
+        cursor.execute("CREATE TABLE note(no INT PRIMARY KEY, size INT, KEY tag(size))")
+    sql = Sql.galera(galera_cluster.way("paris"), EMEA, metadata, steps=())
+    try:
+        assert sql.look(lambda db: db.execute(select(tag)).all()) == []
+    finally:
+        sql.shut()

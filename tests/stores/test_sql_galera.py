@@ -21,8 +21,10 @@ from galera_cluster import Cluster, running
 from moonbow.base.errors import Refused, Unavailable
 from moonbow.base.ids import new_id
 from moonbow.directory.model import Family, PersonRow
+from moonbow.stores.shared_sql import SHARED, SharedSql
 from moonbow.stores.sql import Sql
 from moonbow.stores.tables import KEPT
+from moonbow.wire.shared import Login
 from moonbow.world import SqlWay
 from support import free_port
 
@@ -79,6 +81,23 @@ def test_who_writes_sees_what_was_acknowledged_anywhere(galera_cluster: Cluster)
     play(scenario())
 
 
+def test_a_log_is_told_with_what_a_sister_site_has_just_added(galera_cluster: Cluster) -> None:
+    """A login is claimed at one site, and the region that it is for asks the other: it must not hear of none."""
+
+    async def scenario() -> None:
+        one, other = (Sql.galera(galera_cluster.way(site), EMEA, SHARED) for site in ("paris", "frankfurt"))
+        try:
+            for no in range(60):
+                said = await SharedSql(one).append([Login(f"{no:064x}", "k1", "apac", 0)], NOW)
+                told = await SharedSql(other).tail("emea", said[-1].epoch, said[-1].seq - 1, 10)
+                assert told == said
+        finally:
+            await one.close()
+            await other.close()
+
+    play(scenario())
+
+
 def test_a_site_whose_node_does_not_answer_asks_its_sister(galera_cluster: Cluster) -> None:
     way = galera_cluster.way("paris")
 
@@ -106,7 +125,7 @@ def test_a_node_that_is_lost_under_load_costs_one_wait(tmp_path: Path, blow: sig
                 assert await sql.write(add_one) == no
                 waits.append(time.monotonic() - began)
             assert max(waits) < 9.0
-            assert sum(wait > 1.0 for wait in waits) <= 3  # tried again after 2, 4 s
+            assert sum(wait > 1.0 for wait in waits) <= 1  # afterwards it is looked at beside all works
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 

@@ -25,30 +25,34 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["answered", "failed"]), st.floats(0
 
 
 @given(EVENTS)
-def test_the_own_node_is_asked_whenever_it_is_well_and_seldom_when_it_is_not(events: list[tuple[str, float]]) -> None:
-    standing, now, well, asked_at = Standing(2, 4.0), 0.0, True, -100.0
+def test_the_own_node_is_asked_whenever_it_is_well_and_looked_at_seldom_when_it_is_not(
+    events: list[tuple[str, float]],
+) -> None:
+    standing, now, well, looked_at = Standing(2, 4.0), 0.0, True, -100.0
     for outcome, pause in events:
         now += pause
-        node = standing.choose(now)
-        if node == 1:
-            assert not well
-            standing.answered(1)
-            continue
-        assert well or now - asked_at >= 2.0  # doubled with every failure
-        asked_at, well = now, outcome == "answered"
+        assert standing.choose(now) == (0 if well else 1)
+        if not well:
+            if standing.due(now) is None:
+                continue
+            assert now - looked_at >= 2.0 - 1e-6  # doubled with every failure
+            assert standing.due(now) is None, "one look at a time"
+        looked_at, well = now, outcome == "answered"
         if well:
             standing.answered(0)
         else:
             standing.failed(0, now)
-    assert standing.choose(now + 16.0) == 0
+    assert well or standing.due(now + 16.0) == 0
 
 
-def test_only_one_work_tries_a_node_that_was_in_trouble() -> None:
+def test_no_work_waits_for_a_node_in_trouble_while_another_is_well() -> None:
     standing = Standing(2, 4.0)
     standing.failed(0, 0.0)
-    assert [standing.choose(now) for now in (0.0, 2.0, 2.1, 5.9, 6.0)] == [1, 0, 1, 1, 0]
+    assert [standing.choose(now) for now in (0.0, 2.0, 100.0)] == [1, 1, 1]
+    assert [standing.due(now) for now in (1.9, 2.0, 2.1, 9.9, 10.0)] == [None, 0, None, None, 0]  # a look may hang too
     standing.answered(0)
     assert [standing.choose(6.0), standing.choose(6.0)] == [0, 0]
+    assert standing.due(100.0) is None
     standing.failed(0, 7.0)
     standing.failed(1, 8.0)
     assert standing.choose(8.1) == 0  # the trouble of both stands; its own ends first

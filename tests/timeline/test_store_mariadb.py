@@ -15,7 +15,7 @@ import pytest
 
 from galera_cluster import SITES, Cluster
 from moonbow.stores.home import HomeRegion
-from moonbow.stores.mariadb_link import Link
+from moonbow.stores.mariadb_link import Link, Lost
 from moonbow.stores.timeline_mariadb import MariaTimeline
 from moonbow.timeline import transactions
 from moonbow.timeline.model import Answer, Known, Row
@@ -258,13 +258,18 @@ def test_a_node_that_hangs_is_left_for_its_sister_and_returned_to(galera_cluster
     async def go() -> None:
         store = adapter.open()
         await make_room(store, ROOM, ADA)
-        loop = asyncio.get_running_loop()
+        nodes, loop = adapter.nodes, asyncio.get_running_loop()
+        unlucky, other = Link(nodes, "SET autocommit = 1"), Link(nodes, "SET autocommit = 1")
+        for link in (unlucky, other):
+            link.ready()
         os.kill(pid, signal.SIGSTOP)
         try:
             began = loop.time()
+            leaving = asyncio.create_task(asyncio.to_thread(_leave_together, unlucky, other))
             assert (await say(store, ADA, ROOM, "meanwhile")).seq == 2
             assert loop.time() - began < 7.5
             assert len(await rows(store, ROOM)) == 2
+            await leaving
         finally:
             os.kill(pid, signal.SIGCONT)
         assert (await say(store, ADA, ROOM, "after")).seq == 3
@@ -279,6 +284,17 @@ def test_a_node_that_hangs_is_left_for_its_sister_and_returned_to(galera_cluster
 
     asyncio.run(go())
     galera_cluster.until_redundant()
+
+
+def _leave_together(unlucky: Link, other: Link) -> None:
+    """One link waits in vain; the other, which was asked for nothing, does not have to."""
+    with pytest.raises(Lost):
+        unlucky.run("SELECT 1")
+    assert other.place == 0
+    other.ready()
+    assert other.place == 1
+    assert other.run("SELECT 1") == [((1,),)]
+    other.drop()
 
 
 async def _say_all(store: MariaTimeline, author: str, count: int) -> list[Answer]:

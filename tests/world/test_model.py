@@ -119,6 +119,14 @@ def test_all_faults_come_at_once_with_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_stands_for_a_site_or_for_a_whole_region() -> None:
+    world = load_world(Path(__file__).parents[2] / "worlds" / "laptop-engines.toml")
+    names = {place: [ref.site.name for ref in world.sites_called(place)] for place in ("paris", "zurich", "apac")}
+    assert names == {"paris": ["paris"], "zurich": ["zurich"], "apac": ["singapore", "tokyo", "seoul"]}
+    with pytest.raises(ConfigError, match="no site or region 'atlantis'; the world has emea, apac, paris"):
+        world.sites_called("atlantis")
+
+
 def test_an_unknown_site_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'mars'; the world has paris"):
         load_world(Path("worlds/solo.toml")).site("mars")

@@ -18,23 +18,25 @@ OFFERED_S = 20.0  # directors hold a site back for a second or more after it was
 End = Annotated[str, typer.Argument(metavar="PLACE", help="A site or a region.")]
 
 
-def kill(site: SiteName, state: State) -> None:
-    """Take a site's power away: SIGKILL to all of it at once."""
-    answer = tell(state, op="kill", site=site)
-    _say(f"[bold]{site}[/] is dead: {answer['processes']} processes killed.")
-    _say(f"[dim]{command()} start {site}[/] revives it.")
+def kill(place: End, state: State) -> None:
+    """Take the power of a site, or of a whole region, away: SIGKILL to all of it at once."""
+    answer = tell(state, op="kill", site=place)
+    _say(f"[bold]{place}[/] is dead: {answer['processes']} processes killed.")
+    _say(f"[dim]{command()} start {place}[/] revives it.")
 
 
-def start(site: SiteName, state: State) -> None:
-    """Bring a site back that was killed, stopped or drained, and wait until clients are sent there again."""
-    began = time.monotonic()
-    with Console().status(f"starting {site}"):
-        tell(state, op="start", site=site)
-        why = wait_until_offered(world_in(state), site, OFFERED_S)
-    if why:
-        _say(f"[yellow]the processes of {site} run, but no client is sent there yet:[/] {why}")
+def start(place: End, state: State) -> None:
+    """Bring a site, or a whole region, back that was killed, stopped or drained; wait until clients are sent there."""
+    began, world = time.monotonic(), world_in(state)
+    with Console().status(f"starting {place}"):
+        tell(state, op="start", site=place)
+        doors = [ref.site.name for ref in world.sites_called(place) if ref.site.kind != "witness"]
+        whys = [why for site in doors if (why := wait_until_offered(world, site, OFFERED_S))]
+    if whys:
+        _say(f"[yellow]the processes of {place} run, but no client is sent there yet:[/] {'; '.join(whys)}")
     else:
-        _say(f"[bold]{site}[/] is in service again after {time.monotonic() - began:.1f} s.")
+        word = "is in service again" if doors else "runs again"
+        _say(f"[bold]{place}[/] {word} after {time.monotonic() - began:.1f} s.")
 
 
 def drain(site: SiteName, state: State, for_: For = None, why: Why = "", force: Force = False) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+INCONSISTENT = "Inconsistent"  # wsrep_local_state_comment of a node that has left because it differs
 NOBODY = "00000000-0000-0000-0000-000000000000"
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _RECOVERED = re.compile(rf"WSREP: Recovered position:\s*({_UUID}):(-?\d+)")
 _MEMBER = re.compile(rf"^member: ({_UUID}) ", re.MULTILINE)
 _VIEW = re.compile(rf"^view_id: \d+ ({_UUID}) (\d+)", re.MULTILINE)
 _ME = re.compile(rf"^my_uuid: ({_UUID})", re.MULTILINE)
+_HISTORY = re.compile(rf"^uuid:\s*({_UUID})", re.MULTILINE)
 _SAFE = re.compile(r"^(safe_to_bootstrap:)\s*([01])", re.MULTILINE)
 
 
@@ -71,6 +73,12 @@ def is_safe(grastate: str) -> bool:
     """Whether `grastate.dat` says that this node was the last to leave an orderly stop."""
     found = _SAFE.search(grastate)
     return found is not None and found.group(2) == "1"
+
+
+def is_spoilt(grastate: str) -> bool:
+    """Whether the engine has written off its data: it could not apply what the others did, or the file is torn."""
+    found = _HISTORY.search(grastate)
+    return found is None or found.group(1) == NOBODY
 
 
 def mark_safe(grastate: str) -> str:

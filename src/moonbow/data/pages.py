@@ -34,7 +34,7 @@ class Facts(NamedTuple):
 
 
 class DataStatus(msgspec.Struct, frozen=True):
-    """The page `/status`.  `state` is the engine's own word, `doing` and `why` the agent's."""
+    """The page `/status`.  `state` is the engine's own word, or why it has none; `doing` and `why` are the agent's."""
 
     site: str
     region: str

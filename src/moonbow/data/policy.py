@@ -15,10 +15,13 @@ from typing import Literal, NamedTuple
 
 from moonbow.wire.data import DataReport
 
+from .model import Position
+
 GATHER_S = 3.0  # for everybody to report, so that the last component can find together as it was
 REFORM_S = 25.0  # for a node to find to the others by itself
 LEFT_OUT_S = 6.0  # the same, for one that holds nothing or came with a saved view: a stale one keeps it out for ever
 ALONE_S = 20.0  # before who left last begins without having heard the others
+ROOM_BYTES = 256 * 1_048_576  # free on its disk, before a node starts
 
 Action = Literal["join", "reform", "begin", "wait"]
 
@@ -65,6 +68,21 @@ def decide_start(me: str, reports: Reports, forced: bool = False, waited_s: floa
     if finding := next((one.site for one in reports.heard.values() if _all_back(one, reports)), None):
         return Decision("wait", f"{finding} finds together with those of its last component")
     return _decide_first(own, reports, forced, waited_s)
+
+
+def lacks_room(free_bytes: int) -> str:
+    """Why a node cannot start on a disk with so much free; nothing if it can.
+
+    Each start of one that cannot go on costs a sister, which sends it everything.
+    """
+    if free_bytes >= ROOM_BYTES:
+        return ""
+    return f"its disk is full: {free_bytes >> 20} MB are free, {ROOM_BYTES >> 20} MB wanted"
+
+
+def count_held(recovered: Position, spoilt: bool) -> Position:
+    """What a node holds for certain.  One that failed to apply a change has counted that change, and lacks it."""
+    return recovered._replace(seqno=recovered.seqno - 1) if spoilt and recovered.seqno > 0 else recovered
 
 
 def _decide_first(own: DataReport, reports: Reports, forced: bool, waited_s: float) -> Decision:
@@ -130,8 +148,12 @@ def _serving(me: str, reports: Reports) -> str | None:
 
 
 def _all_back(own: DataReport, reports: Reports) -> bool:
-    """Whether everybody of the last component with a majority reports having been in just that one."""
-    same = {report.me for report in reports.heard.values() if report.view == own.view}
+    """Whether everybody of the last component with a majority reports having been in just that one.
+
+    Engines find together from their saved views only if all of them start so: one that has run on never does.
+    """
+    fresh = (report for report in reports.heard.values() if report.reforming or not report.running)
+    same = {report.me for report in fresh if report.view == own.view}
     return bool(own.view) and set(own.members) <= same
 
 

@@ -23,7 +23,7 @@ from .adapters.peers import Peer, peer_context
 from .adapters.sql import LocalSql
 from .flush import FLUSH_S, Flusher
 from .galera import node_settings, render_accounts
-from .model import NodeStatus, Position
+from .model import INCONSISTENT, NodeStatus, Position
 from .pages import Facts, answer
 from .policy import Action, Decision, Reports, decide_running, decide_start, is_apart
 from .seaweed import weed_files
@@ -40,10 +40,9 @@ log = logging.getLogger("moonbow.data")
 
 
 class _Run:
-    """One run of the engine: how it started, when it last answered and was last with the majority (monotonic)."""
+    """One run of the engine: when it last answered and was last with the majority (monotonic)."""
 
-    def __init__(self, how: Action, now: float) -> None:
-        self.how: Action = how
+    def __init__(self, now: float) -> None:
         self.heard_at = self.together_at = now
 
 
@@ -66,7 +65,9 @@ class Agent:
         self.status = NodeStatus()
         self.decision = Decision("wait", "it has just been started")
         self.starts = 0
-        self._heard: dict[str, tuple[float, DataReport]] = {}
+        self._how: Action = "wait"  # it started; "join" once it has been with the majority
+        self._heard: dict[str, tuple[float, DataReport]] = {}  # site -> when it was asked, and what it said
+        self._since = 0.0  # what was said before counts no more
         self._looked = asyncio.Event()  # everybody was asked once
         self._accounts = False
         self._force = settings.folder / "force"
@@ -111,12 +112,13 @@ class Agent:
             view=view.name,
             members=view.members,
             size=self.status.size,
+            reforming=running and self._how == "reform",
         )
 
     def reports(self) -> Reports:
         """What is known of the region now."""
-        now = time.monotonic()
-        fresh = {site: report for site, (at, report) in self._heard.items() if now - at < STALE_S}
+        since = max(self._since, time.monotonic() - STALE_S)
+        fresh = {site: report for site, (at, report) in self._heard.items() if at > since}
         return Reports(self.nodes, self.witnesses, {**fresh, self.name: self.report()})
 
     def facts(self) -> Facts:
@@ -142,10 +144,11 @@ class Agent:
     async def _listen(self) -> None:
         """Keep the peers' reports; a node that serves needs them for its page only."""
         while True:
-            found = await asyncio.gather(*(peer.ask() for peer in self.peers))
             now = time.monotonic()
+            found = await asyncio.gather(*(peer.ask() for peer in self.peers))
             self._heard |= {report.site: (now, report) for report in found if report is not None}
-            self._looked.set()
+            if now > self._since:
+                self._looked.set()
             await asyncio.sleep(CALM_S if self.status.ready else LOOK_S)
 
     async def _tend(self) -> None:
@@ -167,11 +170,16 @@ class Agent:
         """Wait for a decision that is not to wait, and obey it."""
         self.position = await self.engine.recover()
         log.info("recovered", extra={"f": {"position": str(self.position)}})
+        self._since = time.monotonic()  # whoever served while this engine ran may have died with it
+        self._looked.clear()
         await self._looked.wait()
         began = time.monotonic()
         while True:
             waited_s = time.monotonic() - began
-            self._decide(decide_start(self.name, self.reports(), self._force.exists(), waited_s))
+            if lack := self.engine.lacks_room():
+                self._decide(Decision("wait", lack))
+            else:
+                self._decide(decide_start(self.name, self.reports(), self._force.exists(), waited_s))
             if self.decision.action != "wait":
                 break
             if self.position is None and not self.witness and waited_s > RECOVER_AGAIN_S:
@@ -179,6 +187,7 @@ class Agent:
             await asyncio.sleep(LOOK_S)
         self._force.unlink(missing_ok=True)
         self.starts += 1
+        self._how = self.decision.action
         position, self.position = self.position, None
         await self.engine.start(self.decision.action, position)
 
@@ -191,13 +200,13 @@ class Agent:
         """Why the engine is gone, and it is gone when this returns."""
         assert self.engine.process is not None
         ended = asyncio.create_task(self.engine.process.wait())
-        run = _Run(self.decision.action, time.monotonic())
+        run = _Run(time.monotonic())
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=CALM_S if self.status.ready else LOOK_S)
                 if why := await self._judge(run):
                     return why
-            if run.how == "reform":
+            if self._how == "reform":
                 self.engine.forget_view()
             return f"it ended with code {ended.result()}"
         finally:
@@ -207,21 +216,25 @@ class Agent:
     async def _judge(self, run: _Run) -> str:
         """Look at the engine, and end it if it must be started again; why, or nothing."""
         found, now = await self._look(), time.monotonic()
-        self.status = found or NodeStatus(state=self.status.state)
+        self.status = found or NodeStatus(state=self.sql.fault)
         reports = self.reports()
         if found and found.primary:
-            run.how = "join"  # it has found the others, or made a start
+            self._how = "join"  # it has found the others, or made a start
         if found or not self._accounts:
             run.heard_at = now
-        if not is_apart(self.name, reports, run.how):
+        if not is_apart(self.name, reports, self._how):
             run.together_at = now
+        if found and found.state == INCONSISTENT:
+            await self.engine.kill()  # it does nothing any more, and cannot write down that it ends
+            return "it could not apply what the others wrote; sql.log says why"
         if now - run.heard_at > HANG_S:
             await self.engine.kill()
             return f"it did not answer for {HANG_S:.0f} s"
-        again = decide_running(self.name, reports, now - run.together_at, run.how, found is not None)
+        again = decide_running(self.name, reports, now - run.together_at, self._how, found is not None)
         if again is None:
             return ""
-        await self.engine.stop()
+        # One that never answered holds nothing that an orderly end would save, and would take its time over it.
+        await (self.engine.kill() if found is None and not self._accounts else self.engine.stop())
         self.engine.forget_view()
         return again.why
 

@@ -37,9 +37,9 @@ Keep = Annotated[bool, typer.Option("--keep", help="leave a private world's fold
 @app.command("list")
 def list_drills() -> None:
     """What can be broken."""
-    table = Table("drill", "what happens", box=None, pad_edge=False)
+    table = Table("drill", "what happens", "needs", box=None, pad_edge=False)
     for name, entry in DRILLS.items():
-        table.add_row(name, entry.what)
+        table.add_row(name, entry.what, entry.needs)
     console.print(table)
 
 

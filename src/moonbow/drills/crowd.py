@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import random
 import uuid
 from collections.abc import Sequence
@@ -21,6 +23,8 @@ PASSWORD = "a drill is no secret"
 SIGN_IN_AT_ONCE = 4  # Argon2 is dear on purpose
 UNDER_WAY_MAX = 1_000  # messages without an answer; beyond it the load waits, and says so by its rate
 READ_BACK_AT_ONCE = 8
+UPLOADS_AT_ONCE = 8
+FILE_BYTES = 50_000
 INTO_VIEW_S = 20.0
 BODY_TRIES = 20
 BODY_PAUSE_S = 0.25
@@ -132,6 +136,29 @@ class Crowd:
         except Refused as refused:
             self.recorder.done(f"a message had no answer, its session is over: {refused.code}")
 
+    async def share(self, pause_s: float, over: asyncio.Event) -> None:
+        """A file of a random member every `pause_s`, until it is over; then waits for those that are on their way."""
+        async with asyncio.TaskGroup() as tasks:
+            turns = asyncio.Semaphore(UPLOADS_AT_ONCE)
+            while not over.is_set():
+                member = self.rng.choice(self.members)
+                self._said += 1
+                await turns.acquire()
+                tasks.create_task(self._upload(member, f"{self.tag}-{self._said}.bin")).add_done_callback(
+                    lambda _: turns.release()
+                )
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), pause_s)
+
+    async def _upload(self, member: Member, name: str) -> None:
+        content = self.rng.randbytes(FILE_BYTES)
+        try:
+            file = await member.client.upload(content, name)
+        except (Refused, Unavailable) as trouble:
+            self.recorder.done(f"a file of {member.name} was not taken: {trouble.code}")
+        else:
+            self.recorder.uploaded(member.name, file, _digest(content))
+
     @property
     def under_way(self) -> int:
         """Messages whose last word is still out."""
@@ -167,6 +194,19 @@ class Crowd:
                 self.recorder.history.final.setdefault(member.name, {})[room] = lines
 
         await asyncio.gather(*(one(member, room) for room, people in self.rooms.items() for member in people))
+        history = self.recorder.history
+        for member in self.members:
+            mine = [file for file in history.uploaded if file.author == member.name]
+            if mine:
+                names = {file.name for file in mine}
+                history.listed[member.name] = [f.name async for f in member.client.files() if f.name in names]
+            for file in mine:
+                with contextlib.suppress(Refused):  # what is missing then is the law's to say
+                    history.fetched[file.id] = _digest(await member.client.download(file.id))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 async def sign_in(stage: Stage, site: str, login: str, password: str, seed: int | None = None) -> Client:

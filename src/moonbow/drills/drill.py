@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from moonbow.sdk import Client
 
-from . import laws
+from . import laws, laws_data
 from .crowd import Crowd, Member, sign_in
 from .history import History
 from .laws import Verdict
@@ -20,6 +21,8 @@ from .stage import Stage
 PEOPLE, PEOPLE_FAST = 40, 12
 RATE, RATE_FAST = 200.0, 50.0  # messages a second
 FACTOR_FAST = 0.4  # of the times
+TALK_S = 0.5  # between two looks whether the talking is over
+FILE_PAUSE_S = 1.0
 
 
 class Drill:
@@ -89,12 +92,37 @@ class Drill:
         """Those whom this site serves now."""
         return [member for member in self.crowd.members if self.recorder.site_of(member.name) == site]
 
+    @contextlib.asynccontextmanager
+    async def load(self) -> AsyncGenerator[None]:
+        """Everybody talks, and shares a file now and then, for as long as the block lasts."""
+        over, began = asyncio.Event(), self.recorder.now()
+
+        async def talk() -> None:
+            while not over.is_set():
+                await self.crowd.talk(self.rate, TALK_S)
+
+        before = len(self.history.sent)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(talk())
+            tasks.create_task(self.crowd.share(FILE_PAUSE_S, over))
+            try:
+                yield
+            finally:
+                over.set()
+                lasted_s = self.recorder.now() - began
+        self.numbers["messages a second"] = round((len(self.history.sent) - before) / lasted_s, 1)
+
     async def finish(self) -> None:
         """Wait for the last words, read everything back, and check the laws that always hold."""
         await self.crowd.settle()
         self.recorder.done("every message has its last word; reading back")
         await self.crowd.read_back()
         self.verdicts += laws.standard_laws(self.history)
+        if self.history.uploaded:
+            self.verdicts += [
+                laws_data.finally_no_acked_file_is_lost(self.history),
+                laws_data.finally_no_file_stands_twice(self.history),
+            ]
 
 
 Script = Callable[[Drill], Awaitable[None]]

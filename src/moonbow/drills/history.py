@@ -79,6 +79,16 @@ class Linked(msgspec.Struct, frozen=True):
     at: float
 
 
+class Uploaded(msgspec.Struct, frozen=True):
+    """The service said that it has all of a file.  `name` is unique in the history, `digest` that of its bytes."""
+
+    author: str
+    id: str
+    name: str
+    digest: str
+    at: float
+
+
 class Done(msgspec.Struct, frozen=True):
     """What the drill itself did, and when."""
 
@@ -88,7 +98,10 @@ class Done(msgspec.Struct, frozen=True):
 
 @dataclass
 class History:
-    """Everything that was seen.  `final` is what each reader reads back at the end: reader -> room -> lines."""
+    """Everything that was seen.  `final` is what each reader reads back at the end: reader -> room -> lines.
+
+    `fetched` is the digest of each file as it was read back, by its id; `listed` the names that its author has of them.
+    """
 
     sent: list[Sent] = field(default_factory=list[Sent])
     answered: list[Answered] = field(default_factory=list[Answered])
@@ -96,8 +109,12 @@ class History:
     shown: list[Shown] = field(default_factory=list[Shown])
     filled: list[Filled] = field(default_factory=list[Filled])
     linked: list[Linked] = field(default_factory=list[Linked])
+    uploaded: list[Uploaded] = field(default_factory=list[Uploaded])
     done: list[Done] = field(default_factory=list[Done])
     final: dict[str, dict[str, list[Line]]] = field(default_factory=dict[str, dict[str, list[Line]]])
+
+    fetched: dict[str, str] = field(default_factory=dict[str, str])
+    listed: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def final_of(self, room: str) -> list[Line]:
         """A room as read back at the end: the longest reading, which every other must agree with."""

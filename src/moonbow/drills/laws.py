@@ -155,6 +155,18 @@ def finally_all_see_the_same_order(seen: History) -> Verdict:
     return judge("finally_all_see_the_same_order", f"{len(seen.rooms())} rooms", faults())
 
 
+def finally_order_is_dense(seen: History) -> Verdict:
+    """No place of a room is empty, from the first row that its longest reading has to the last."""
+
+    def faults() -> Iterator[str]:
+        for room in seen.rooms():
+            for before, line in pairwise(seen.final_of(room)):
+                if line.seq != before.seq + 1:
+                    yield f"{room}: {before.seq} is followed by {line.seq}"
+
+    return judge("finally_order_is_dense", f"{len(seen.rooms())} rooms", faults())
+
+
 def finally_authors_order_is_kept(seen: History) -> Verdict:
     """What was acknowledged before the same author's next message was sent is placed before it."""
     acked: dict[str, float] = {}
@@ -299,6 +311,7 @@ def standard_laws(seen: History) -> list[Verdict]:
         always_rows_come_once_and_in_order(seen),
         finally_everyone_was_shown_everything(seen),
         finally_all_see_the_same_order(seen),
+        finally_order_is_dense(seen),
         finally_authors_order_is_kept(seen),
         always_signed_in(seen),
     ]

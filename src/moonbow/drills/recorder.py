@@ -18,8 +18,9 @@ from moonbow.sdk import (
     RoomEvent,
     Row,
 )
+from moonbow.wire.files import FileInfo
 
-from .history import Answered, Began, Done, Filled, History, Line, Linked, Sent, Shown
+from .history import Answered, Began, Done, Filled, History, Line, Linked, Sent, Shown, Uploaded
 
 
 def line_of(row: Row) -> Line:
@@ -57,6 +58,10 @@ class Recorder:
         self.history.answered.append(
             Answered(posted.client_id, posted.state, posted.id, posted.seq, posted.code, self.now())
         )
+
+    def uploaded(self, author: str, file: FileInfo, digest: str) -> None:
+        """A file is with the service, and says so."""
+        self.history.uploaded.append(Uploaded(author, file.id, file.name, digest, self.now()))
 
     async def watch(self, reader: str, client: Client) -> None:
         """Write down everything `client` is shown, until its session ends."""

@@ -15,9 +15,10 @@ import msgspec
 from moonbow.base.errors import ConfigError
 from moonbow.launch.control import ask
 from moonbow.sdk import Door
-from moonbow.world import Ports, SiteRef, World, door_address, load_world
+from moonbow.world import Ports, SiteRef, World, data_voters, door_address, load_world
 
 ASK_S = 60.0
+START_S = 300.0  # for a site to be ready again, which may have to receive all of its region's data first
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -88,6 +89,15 @@ class Stage:
         """The names of a region's primary sites."""
         return [ref.site.name for ref in self.world.primaries(region)]
 
+    def clusters(self) -> list[str]:
+        """Those of `regions` that keep their SQL in a cluster over their sites and a witness."""
+        voters = {name: data_voters(self.world, name) for name in self.regions()}
+        return [
+            name
+            for name, refs in voters.items()
+            if self.world.regions[name].data.sql == "galera" and any(ref.site.kind == "witness" for ref in refs)
+        ]
+
     def doors_of(self, site: str) -> list[Door]:
         """The doors of one site."""
         ref = self.world.site(site)
@@ -121,20 +131,20 @@ class Stage:
         return [process for process in (await self.status()).processes if process.pid is not None]
 
     # -- what can be done to it -------------------------------------------------------------------------------------
-    async def control(self, op: str, **more: object) -> dict[str, object]:
+    async def control(self, op: str, within_s: float = ASK_S, **more: object) -> dict[str, object]:
         """One request to the launcher; `ConfigError` when it refuses or is not there."""
         try:
-            return await asyncio.to_thread(ask, self.state / "control.sock", {"op": op, **more}, ASK_S)
+            return await asyncio.to_thread(ask, self.state / "control.sock", {"op": op, **more}, within_s)
         except OSError as error:
             raise ConfigError(f"{self.state}: no world runs here ({error})") from error
 
-    async def kill_site(self, site: str) -> None:
-        """SIGKILL to every process of a site."""
-        await self.control("kill", site=site)
+    async def kill_site(self, place: str) -> None:
+        """SIGKILL to every process of a site, or of a region, at once."""
+        await self.control("kill", site=place)
 
-    async def start_site(self, site: str) -> None:
-        """Bring a site back from being killed, stopped or drained; returns when it is ready."""
-        await self.control("start", site=site)
+    async def start_site(self, place: str) -> None:
+        """Bring a site, or a region, back from being killed, stopped or drained; returns when it is ready."""
+        await self.control("start", START_S, site=place)
 
     async def drain_site(self, site: str) -> dict[str, object]:
         """Send a site's people elsewhere; returns when nobody is left or the launcher's patience is over."""
@@ -158,8 +168,9 @@ class Stage:
         if status.cuts:
             await self.heal()
         away = {process.site for process in status.processes if process.site and process.state in ("killed", "stopped")}
-        for site in sorted(away | set(status.drain) | set(status.down)):
-            await self.start_site(site)
+        async with asyncio.TaskGroup() as tasks:  # at once, for the data node of one may wait for another's
+            for site in sorted(away | set(status.drain) | set(status.down)):
+                tasks.create_task(self.start_site(site))
 
     async def wait_ready(self, within_s: float = 60.0) -> float:
         """Wait until every process is ready; the seconds it took, or `ConfigError` naming those that are not."""

@@ -65,7 +65,8 @@ class SharedLog(Protocol):
 
     async def heads(self) -> dict[str, Head]: ...
     async def tail(self, origin: str, epoch: int, after: int, limit: int) -> list[LogEntry]:
-        """Entries after (`epoch`, `after`); from the first one if the epoch is another."""
+        """Entries after (`epoch`, `after`), those just acknowledged at any site included; from the first one if the
+        epoch is another."""
         ...
 
     async def login(self, login_hash: str) -> Login | None: ...

@@ -17,7 +17,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
     `received` bytes rest in whole parts.  `tries` counts how often its content was looked at, `due_at` is when the
     sweeper must look again: to check it, to forget it, or because it expires; None: never.  `gone` says that it was
-    deleted and only waits for its objects to be removed.
+    deleted and only waits for its objects to be removed.  `client_id`: by which its owner may announce it again.
     """
 
     id: str
@@ -37,6 +37,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     due_at: float | None = None
     gone: bool = False
+    client_id: str | None = None
 
 
 class Part(NamedTuple):

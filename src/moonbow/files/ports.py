@@ -21,8 +21,11 @@ class Catalogue(Protocol):
     a read for some milliseconds, but never from a `fresh` one: look so before you say no.
     """
 
-    async def create(self, file: File) -> None:
-        """Add a file of no bytes; `Refused` by `policy.check_room_for` over everything the owner has."""
+    async def create(self, file: File) -> File:
+        """Add a file of no bytes, or give the one that the owner announced by the same `client_id` before.
+
+        `Refused` by `policy.check_room_for` over everything the owner has.
+        """
         ...
 
     async def file(self, ident: str, *, fresh: bool = False) -> File | None: ...
@@ -48,7 +51,10 @@ class Catalogue(Protocol):
     async def usage(self, owner: str) -> Usage: ...
 
     async def put_off(self, ident: str, tries: int, due_at: float) -> bool:
-        """Claim, until `due_at`, a look at a file that was tried `tries` times; whether the claim is ours."""
+        """Claim, until `due_at`, a look at a file that was tried `tries` times; whether the claim is ours.
+
+        Two who claim must not say the same `due_at`: a claim of which nothing was heard is known by it.
+        """
         ...
 
     async def settle(self, ident: str, facts: Facts, due_at: float | None) -> File | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from prometheus_client import Counter
 
 from moonbow.base import limits
-from moonbow.base.errors import MoonbowError, Refused
+from moonbow.base.errors import MoonbowError, Refused, Unavailable
 from moonbow.base.ids import new_id
 
 from . import pictures, policy
@@ -27,6 +28,7 @@ LOOK_S = 180.0  # for one look at a file; then somebody else may try
 INLINE_S = 5.0  # for which the answer to the last part waits for the look
 AGAIN_S = 15.0  # until a look that failed is tried again, doubled each time
 LOOKS_MAX = 10
+SETTLE_TRIES, SETTLE_PAUSE_S = 10, 1.0  # to note what was found; a store that does not answer takes its time, too
 LOOKS_AT_ONCE = 2
 SMALL = "small"  # the object and the place of a thumbnail
 
@@ -43,10 +45,12 @@ class Uploads:
         self._turns = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._looks: set[asyncio.Task[File | None]] = set()
 
-    async def create(self, owner: str, name: str, size: int, expires_in_s: int | None) -> File:
-        """Announce a file.
+    async def create(
+        self, owner: str, name: str, size: int, expires_in_s: int | None, client_id: str | None = None
+    ) -> File:
+        """Announce a file; the same one as before, as it is now, if its owner said the `client_id` before.
 
-        `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many, files_too_many.
+        `Refused`: name_malformed, file_too_large, quota_exceeded, uploads_too_many, files_too_many, client_id_reused.
         """
         policy.check_name(name)
         ident, now = new_id("fil", self.region), self.clock()
@@ -54,9 +58,14 @@ class Uploads:
         file = File(
             id=ident, owner=owner, name=sealed, size=size, received=0, state="uploading", type=UNKNOWN, made_at=now,
             expires_at=None if expires_in_s is None else now + expires_in_s, due_at=now + limits.UPLOAD_S,
+            client_id=client_id,
         )  # fmt: skip
-        await self.catalogue.create(file)
-        return file
+        made = await self.catalogue.create(file)
+        if made.id != ident and (made.size != size or await self.shelf.names_of([made]) != [name]):
+            raise Refused(
+                "client_id_reused", "this client_id was used for another file", status=409, place="$.client_id"
+            )
+        return made
 
     async def own(self, owner: str, ident: str) -> File:
         """A person's own file; `Refused` (404) for everything else."""
@@ -109,7 +118,8 @@ class Uploads:
 
         Only one of those who try at a time does.  After `LOOKS_MAX` of them it is refused.
         """
-        if not await self.catalogue.put_off(file.id, file.tries, self.clock() + LOOK_S):
+        claimed_until = self.clock() + LOOK_S + random.random() / 1000  # by which our claim is told from another's
+        if not await self.catalogue.put_off(file.id, file.tries, claimed_until):
             return await self.catalogue.file(file.id)
         try:
             async with self._turns, asyncio.timeout(LOOK_S):
@@ -124,11 +134,18 @@ class Uploads:
         return await self._settle(file, facts)
 
     async def _settle(self, file: File, facts: Facts) -> File | None:
+        left = SETTLE_TRIES
         CHECKED.labels(facts.refused or "ready").inc()
         ends = self.clock() + limits.UPLOAD_S if facts.refused else file.expires_at
         if facts.refused:
             await self.shelf.clear(file.id)
-        return await self.catalogue.settle(file.id, facts, ends)
+        while True:  # nobody else looks at it before our claim ends
+            try:
+                return await self.catalogue.settle(file.id, facts, ends)
+            except Unavailable:
+                if (left := left - 1) <= 0:
+                    raise
+                await asyncio.sleep(SETTLE_PAUSE_S)
 
     async def _facts(self, file: File) -> Facts:
         head = b""

@@ -18,7 +18,7 @@ from litestar.response import Stream
 
 from moonbow.base import limits
 from moonbow.base.errors import Refused
-from moonbow.base.ids import home, parse_id
+from moonbow.base.ids import home, is_uuid, parse_id
 from moonbow.files import policy
 from moonbow.files.model import File, Span
 from moonbow.files.reading import Content
@@ -43,7 +43,11 @@ _PICTURE = {**_SAFE, "Cache-Control": "private, max-age=300"}
 @post("/v1/files", status_code=201, tags=["files"])
 async def make_file(data: JSONBody[wire.NewFile], claims: Asker, house: TheHouse) -> FileInfo:
     """Announce a file.  Its content follows in parts; it rests in my region."""
-    return await info(house, await house.files.uploads.create(claims.sub, data.name, data.size, data.expires_in_s))
+    if data.client_id is not None and not is_uuid(data.client_id):
+        raise Refused("client_id_malformed", "a client_id is a lower-case UUID", place="$.client_id")
+    uploads = house.files.uploads
+    made = await uploads.create(claims.sub, data.name, data.size, data.expires_in_s, data.client_id)
+    return await info(house, made)
 
 
 @put("/v1/files/{file:str}/content", request_max_body_size=limits.FILE_PART_BYTES, status_code=200, tags=["files"])

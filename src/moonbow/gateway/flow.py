@@ -305,7 +305,7 @@ class Flow:
         after = self.live.begin(session, ident)
         if work.announce:  # of what came live, and may be ahead of this site's node
             view = await self.store.read_latest(policy.room_view, session.person, ident)
-            if view is not None:
+            if view is not None and view.joined:
                 (room,) = await self.rooms(session.person, [view], session)
                 session.send(encode(wire.RoomEvent(room=room)))
         complete = False

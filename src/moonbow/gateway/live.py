@@ -224,7 +224,7 @@ class Live:
         # What came live before the session registered may be missing from a snapshot that is a moment old.
         if len(held) > limits.RESUME_ROWS_MAX or follows > session.upto[ident] + 1:
             session.hold[ident] = []
-            self.work.append(Open(session, ident))
+            self.work.append(Open(session, ident, announce=not snapshot.member))
             return
         for no, item in enumerate(held):
             if ident in session.hold:  # a row in between made us read again: the rest waits with it

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
@@ -51,35 +52,36 @@ class Service:
     async def answer(self, op: str, request: Request) -> Answer:
         """Obey one request; `ConfigError` or `Refused` for what cannot be done."""
         if op == "start":  # it may wait for a sister site, which must be able to start meanwhile
-            return await self.start(self.world.site(str(request.get("site"))))
+            return await self.start(self.world.sites_called(str(request.get("site"))))
         async with self._one_at_a_time:
             if op == "order":
                 return await self.order(request)
             if op == "undo":
                 return await self.undo(request)
-            ref = self.world.site(str(request.get("site")))
             if op == "kill":
-                return await self.kill(ref)
-            name = ref.site.name
+                return await self.kill(self.world.sites_called(str(request.get("site"))))
+            name = self.world.site(str(request.get("site"))).site.name
             drained = await self.order({**request, "kind": "drain", "target": name, "value": None})
             stopped = await self._stop(name, request) if op == "stop" else {}
             return {"site": name, **drained, **stopped}
 
-    async def kill(self, ref: SiteRef) -> Answer:
-        """The power is gone: SIGKILL to every process of the site, and no restart until `start`."""
-        killed = await self.supervisor.kill_site(ref.site.name)
-        log.warning("killed", extra={"f": {"target": ref.site.name, "processes": killed}})
-        return {"site": ref.site.name, "processes": killed}
+    async def kill(self, refs: Sequence[SiteRef]) -> Answer:
+        """The power is gone: SIGKILL to every process of these sites at once, and no restart until `start`."""
+        names = [ref.site.name for ref in refs]
+        killed = await self.supervisor.kill_sites(names)
+        log.warning("killed", extra={"f": {"target": names, "processes": killed}})
+        return {"sites": names, "processes": killed}
 
-    async def start(self, ref: SiteRef) -> Answer:
-        """Bring the site back from being killed, stopped or drained, and wait until it is ready."""
-        began, name = time.monotonic(), ref.site.name
+    async def start(self, refs: Sequence[SiteRef]) -> Answer:
+        """Bring sites back from being killed, stopped or drained, and wait until they are ready."""
+        began, names = time.monotonic(), [ref.site.name for ref in refs]
         async with self._one_at_a_time:
-            keepers = await self._restart(name)
+            keepers = [keeper for name in names for keeper in await self._restart(name)]
         await self._until_ready(keepers)
         async with self._one_at_a_time:
-            self._write(bring_back(self.world, self.orders, name, time.time()))
-        return {"site": name, "processes": len(keepers), "seconds": round(time.monotonic() - began, 2)}
+            for name in names:
+                self._write(bring_back(self.world, self.orders, name, time.time()))
+        return {"sites": names, "processes": len(keepers), "seconds": round(time.monotonic() - began, 2)}
 
     async def order(self, request: Request) -> Answer:
         """Obey an order (`read_order`).  A drain ends when nobody is left or after `DRAIN_S`; the rest act at once.

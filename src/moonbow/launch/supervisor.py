@@ -104,9 +104,9 @@ class Supervisor:
         """The keepers of one site."""
         return [keeper for keeper in self.keepers.values() if keeper.spec.site == site]
 
-    async def kill_site(self, site: str) -> int:
-        """SIGKILL every process of a site at once, and leave it so; how many there were."""
-        keepers = self.of_site(site)
+    async def kill_sites(self, sites: Iterable[str]) -> int:
+        """SIGKILL every process of these sites at once, and leave it so; how many there were."""
+        keepers = [keeper for site in sites for keeper in self.of_site(site)]
         for keeper in keepers:
             _cancel(keeper)
         children = [keeper.child for keeper in keepers if keeper.child is not None and keeper.child.running]

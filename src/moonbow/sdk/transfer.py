@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -48,14 +49,26 @@ async def upload(
     the file was refused.  `Unavailable` after a minute without progress.
     """
     if resume is None:
-        wanted = NewFile(name=name, size=source.size, expires_in_s=expires_in_s)
-        file = await rest.put("POST", paths.FILES, wanted, FileInfo)
+        file = await _announce(rest, NewFile(name, source.size, expires_in_s, str(uuid.uuid4())))
     else:
         file = await rest.get(paths.file(resume), FileInfo)
     if file.size != source.size:
         raise Refused("file_changed", f"{file.size} bytes were announced, here are {source.size}", place="$.content")
     file = await _send_parts(rest, source, file, on_progress)
     return await _checked(rest, file)
+
+
+async def _announce(rest: Rest, wanted: NewFile) -> FileInfo:
+    """Say it until it is heard; its `client_id` keeps it one file."""
+    ends, pause = asyncio.get_running_loop().time() + PATIENCE_S, PAUSE_S[0]
+    while True:
+        try:
+            return await rest.put("POST", paths.FILES, wanted, FileInfo)
+        except Unavailable:
+            if asyncio.get_running_loop().time() > ends:
+                raise
+            await asyncio.sleep(pause)
+            pause = min(PAUSE_S[1], pause * 2)
 
 
 async def _send_parts(rest: Rest, source: Source, file: FileInfo, on_progress: Progress | None) -> FileInfo:

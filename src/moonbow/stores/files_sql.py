@@ -50,7 +50,9 @@ FILE = Table(
     Column("expires_at", Double), Column("parts", Integer, nullable=False), Column("reason", String(64)),
     Column("width", Integer), Column("height", Integer), Column("thumbnail", Boolean, nullable=False),
     Column("tries", Integer, nullable=False), Column("due_at", Double), Column("gone", Boolean, nullable=False),
-    Index("file_by_owner", "owner", "id"), Index("file_by_due", "due_at"),
+    Column("client_id", String(36)),
+    Index("file_by_owner", "owner", "id"), Index("file_by_client", "owner", "client_id"),
+    Index("file_by_due", "due_at"),
     **KEPT,
 )  # fmt: skip
 PART = Table(
@@ -93,8 +95,8 @@ class SqlFiles:
         """A read, or a transaction that changes nothing and so sees whatever any site has acknowledged."""
         return await (self._sql.write(work) if fresh else self._sql.read(work))
 
-    async def create(self, file: File) -> None:
-        await self._sql.write(lambda db: _create(db, file))
+    async def create(self, file: File) -> File:
+        return await self._sql.write(lambda db: _create(db, file))
 
     async def file(self, ident: str, *, fresh: bool = False) -> File | None:
         return await self._see(lambda db: _file(db, ident), fresh)
@@ -124,7 +126,12 @@ class SqlFiles:
         change = (
             update(FILE).where(FILE.c.id == ident, FILE.c.tries == tries).values(tries=tries + 1, due_at=due_at)
         )  # fmt: skip
-        return await self._sql.write(lambda db: bool(db.execute(change).rowcount))
+        ours = select(FILE.c.id).where(FILE.c.id == ident, FILE.c.tries == tries + 1, FILE.c.due_at == due_at)
+
+        def work(db: Connection) -> bool:
+            return bool(db.execute(change).rowcount) or db.execute(ours).first() is not None
+
+        return await self._sql.write(work)
 
     async def settle(self, ident: str, facts: Facts, due_at: float | None) -> File | None:
         return await self._sql.write(lambda db: _settle(db, ident, facts, due_at))
@@ -197,12 +204,17 @@ def _usage(db: Connection, owner: str) -> Usage:
     return Usage(*(int(found or 0) for found in db.execute(asked).one()))
 
 
-def _create(db: Connection, file: File) -> None:
-    if _file(db, file.id) is not None:
-        return
+def _create(db: Connection, file: File) -> File:
+    if (made := _file(db, file.id)) is not None:
+        return made
     _hold(db, file.owner)
+    if file.client_id is not None:  # nobody else announces for this person while we hold their row
+        wanted = select(FILE).where(FILE.c.owner == file.owner, FILE.c.client_id == file.client_id)
+        if (row := db.execute(wanted).mappings().first()) is not None:
+            return _file_of(row)
     check_room_for(file.size, _usage(db, file.owner))
     db.execute(insert(FILE).values(**asdict(file)))
+    return file
 
 
 def _add_part(db: Connection, ident: str, said: ContentRange, attempt: str, check_at: float) -> tuple[File, bool]:

@@ -19,7 +19,7 @@ class HomeRegion:
     def of(cls, ref: SiteRef) -> HomeRegion:
         """The home region of a process of site `ref`; `ConfigError` where no data may rest (edges, witnesses)."""
         if ref.site.kind != "primary":
-            raise ConfigError(f"site {ref.site.name} is an {ref.site.kind}: no private data rests there")
+            raise ConfigError(f"site {ref.site.name} is of kind {ref.site.kind}: no private data rests there")
         return cls(ref.region)
 
 

@@ -22,9 +22,9 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 from pymysql.converters import escape_string
 
-from moonbow.base.errors import ConfigError
 from moonbow.world import SqlWay
 
+from .client_tls import client_tls
 from .mariadb_rows import BUFFER_BYTES, Rows
 
 T = TypeVar("T")
@@ -53,19 +53,14 @@ class Nodes:
     database: str
     tls: ssl.SSLContext
     _seen_at: float = 0.0  # when the own site's node was last seen to serve
+    _hung_at: float = 0.0  # when a link last waited for it in vain
     _look_at: float = 0.0
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def of(cls, way: SqlWay) -> Nodes:
         """The nodes that a world's way to SQL names; `ConfigError` if its certificates cannot be read."""
-        try:
-            tls = ssl.create_default_context(cafile=way.ca)
-            tls.load_cert_chain(way.cert, way.key)
-        except OSError as error:
-            raise ConfigError(f"certificates of the SQL client: {error}") from error
-        tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        return cls(tuple((host, way.port) for host in way.hosts), way.user, way.database, tls)
+        return cls(tuple((host, way.port) for host in way.hosts), way.user, way.database, client_tls(way))
 
     def open(self, session: str, *, several: bool = False) -> tuple[int, MariaConnection]:
         """A connection to the first node that serves, with its place in `hosts`; `Lost` if none does.
@@ -74,12 +69,21 @@ class Nodes:
         writes.
         """
         fault: Exception | None = None
-        for place, (host, port) in enumerate(self.hosts):
+        places = range(len(self.hosts))
+        for place in (*places[1:], 0) if self._hung_at > self._seen_at else places:
             try:
-                return place, self._open(host, port, session, several)
+                return place, self._open(*self.hosts[place], session, several)
             except (pymysql.Error, OSError) as error:
                 fault = error
         raise Lost(f"no node of the region answers: {fault}") from fault
+
+    def own_hangs(self) -> None:
+        """A link waited in vain for the own site's node: no other waits for it before it has been seen to serve."""
+        self._hung_at = time.monotonic()
+
+    def own_is_left(self, since: float) -> bool:
+        """For who has been connected to the own node `since` then: whether it has hung meanwhile."""
+        return self._hung_at > since
 
     def own_is_back(self, since: float) -> bool:
         """For who has been connected to a sister's node `since` then: whether the own one serves again, by a look now
@@ -167,9 +171,11 @@ class Link:
         self.place, self._since = 0, 0.0
 
     def ready(self) -> None:
-        """Between transactions: see that there is a connection, to the own site's node if that serves again."""
-        if self._connection is not None and self.place and self._nodes.own_is_back(self._since):
-            self.drop()
+        """Between transactions: see that there is a connection, to the own site's node if that serves (again)."""
+        if self._connection is not None:
+            moves = self._nodes.own_is_back if self.place else self._nodes.own_is_left
+            if moves(self._since):
+                self.drop()
         if self._connection is None:
             self.place, self._connection = self._nodes.open(self._session, several=self._several)
             self._since = time.monotonic()
@@ -192,6 +198,8 @@ class Link:
             if code in AGAIN:
                 raise Again(str(error)) from error
             if code in LOST or not isinstance(error, pymysql.OperationalError):
+                if not self.place and isinstance(error.__context__, TimeoutError):
+                    self._nodes.own_hangs()
                 self.drop()
                 raise Lost(str(error)) from error
             raise

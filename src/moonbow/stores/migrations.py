@@ -45,9 +45,10 @@ layout = Table(
 
 
 NAMES = {
-    "sqlite": "SELECT name FROM sqlite_schema",
+    "sqlite": "SELECT CASE type WHEN 'index' THEN tbl_name || '.' || name ELSE name END FROM sqlite_schema",
     "mysql": "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
-    "UNION SELECT index_name FROM information_schema.statistics WHERE table_schema = DATABASE()",
+    "UNION SELECT CONCAT(table_name, '.', index_name) FROM information_schema.statistics "
+    "WHERE table_schema = DATABASE()",
 }
 
 
@@ -87,7 +88,8 @@ def _count_on(db: Connection) -> None:
         )
 
 
-STEPS = (Step(2, _count_on),)
+_file = Table("file", MetaData(), Column("client_id", String(36)))
+STEPS = (Step(2, _count_on), Step(3, add_column(_file.c.client_id)))
 
 
 def prepare(db: Connection, home: HomeRegion, metadata: Sequence[MetaData], steps: Sequence[Step]) -> None:
@@ -118,7 +120,10 @@ def prepare(db: Connection, home: HomeRegion, metadata: Sequence[MetaData], step
 
 
 def _standing(db: Connection) -> frozenset[str]:
-    """The names of all tables and indexes that there are; asked in one go, because every start of a process asks."""
+    """The names of all tables, and of all indexes behind that of their table: an index may be called as another table.
+
+    Asked in one go, because every start of a process asks.
+    """
     return frozenset(db.exec_driver_sql(NAMES[db.dialect.name]).scalars())
 
 
@@ -131,7 +136,7 @@ def _make_tables(db: Connection, metadata: MetaData, standing: frozenset[str]) -
 def _make_indexes(db: Connection, metadata: MetaData, standing: frozenset[str]) -> None:
     for table in metadata.sorted_tables:
         for index in table.indexes:
-            if index.name not in standing:
+            if f"{table.name}.{index.name}" not in standing:
                 db.execute(CreateIndex(index, if_not_exists=True))
 
 

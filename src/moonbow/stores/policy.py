@@ -62,8 +62,8 @@ def decide_failure(code: int, *, committing: bool, repeatable: bool) -> Verdict:
 class Standing:
     """Which of a region's nodes to ask: the first that is well, else the one whose trouble ends first.
 
-    A node in trouble is tried again ever more seldom, and by one work at a time: what does not answer costs each who
-    asks it `answer_s` seconds.
+    What does not answer costs whoever asks it `answer_s` seconds.  So while another node is well, one in trouble is not
+    asked by works: it is looked at beside them (`due`), ever more seldom.
     """
 
     def __init__(self, nodes: int, answer_s: float) -> None:
@@ -73,12 +73,19 @@ class Standing:
 
     def choose(self, now_s: float) -> int:
         """The number of the node to ask now."""
-        well = [no for no, until in enumerate(self._until_s) if until <= now_s]
-        if not well:
+        well = (no for no, strikes in enumerate(self._strikes) if not strikes)
+        found = next(well, None)
+        if found is None:
             return min(range(len(self._until_s)), key=self._until_s.__getitem__)
-        if self._strikes[well[0]]:
-            self._until_s[well[0]] = now_s + self._answer_s
-        return well[0]
+        return found
+
+    def due(self, now_s: float) -> int | None:
+        """A node in trouble that is to be looked at now, by who asked this; tell what came of it."""
+        for no, until_s in enumerate(self._until_s):
+            if self._strikes[no] and until_s <= now_s:
+                self._until_s[no] = now_s + 2 * self._answer_s
+                return no
+        return None
 
     def answered(self, node: int) -> None:
         self._until_s[node], self._strikes[node] = 0.0, 0

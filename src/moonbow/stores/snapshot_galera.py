@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from moonbow.base.errors import Broken, ConfigError, Unavailable
 from moonbow.world import SqlWay
 
+from .client_tls import client_tls
 from .home import HomeRegion
 from .sql import Sql
 
@@ -85,17 +86,16 @@ def is_refused(way: SqlWay, certificate: Path, key: Path) -> tuple[bool | None, 
 def is_bound(way: SqlWay, home: HomeRegion) -> tuple[bool | None, str]:
     """Whether the database of `way` refuses to open for a process at home in `home`, another region."""
     try:
-        Sql.galera(way, home)
+        opened = Sql.galera(way, home)
     except Broken as error:
         return True, str(error)
     except (ConfigError, Unavailable) as error:
         return None, str(error)
+    opened.shut()
     return False, f"opens for a process of {home.name}"
 
 
 def _engine(way: SqlWay) -> Engine:
-    context = ssl.create_default_context(cafile=way.ca)
-    context.load_cert_chain(way.cert, way.key)
     url = URL.create("mysql+pymysql", way.user, None, way.hosts[0], way.port, way.database, {"charset": "utf8mb4"})
-    driver = {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "ssl": context}
+    driver = {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "ssl": client_tls(way)}
     return create_engine(url, connect_args=driver, poolclass=NullPool, isolation_level="AUTOCOMMIT")

@@ -109,7 +109,11 @@ class Sql:
 
     async def close(self) -> None:
         """Wait for what is under way, and close."""
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self.shut)
+
+    def shut(self) -> None:
+        """`close`, for a thread that may wait."""
+        self._threads.shutdown()
         self._engine.close()
 
     async def _hand_over(self, call: Callable[[], T]) -> T:

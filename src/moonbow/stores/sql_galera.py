@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 import ssl
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, select
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolEmpty
@@ -22,8 +23,9 @@ from sqlalchemy.exc import TimeoutError as PoolEmpty
 from moonbow.base.errors import Broken, ConfigError, Unavailable
 from moonbow.world import SqlWay
 
+from .client_tls import client_tls
 from .home import HomeRegion
-from .migrations import Step, prepare
+from .migrations import Step, made_for, prepare
 from .policy import Standing, decide_failure
 
 T = TypeVar("T")
@@ -51,8 +53,7 @@ class GaleraEngine:
         steps: Sequence[Step],
         within_s: float,
     ) -> None:
-        context = ssl.create_default_context(cafile=way.ca)  # the node must bear the address that it is asked at
-        context.load_cert_chain(way.cert, way.key)
+        context = client_tls(way)
         self._readers = [_engine(way, host, context, "AUTOCOMMIT", ANSWER_S) for host in way.hosts]
         self._writers = [_engine(way, host, context, "REPEATABLE READ", ANSWER_S) for host in way.hosts]
         self._standing = Standing(len(way.hosts), ANSWER_S)
@@ -95,6 +96,8 @@ class GaleraEngine:
         while True:
             run += 1
             no = self._standing.choose(time.monotonic())
+            if (due := self._standing.due(time.monotonic())) is not None and due != no:
+                threading.Thread(target=self._look_at, args=(due,), name="look-at-node", daemon=True).start()
             try:
                 result = once(no)
                 self._standing.answered(no)
@@ -107,6 +110,16 @@ class GaleraEngine:
                     raise Unavailable("store_unavailable", detail) from error
             time.sleep(pause_s)
 
+    def _look_at(self, no: int) -> None:
+        """Whether a node that was in trouble serves again."""
+        try:
+            with self._readers[no].connect() as db:
+                db.execute(_SERVES)
+        except (DBAPIError, PoolEmpty):
+            self._standing.failed(no, time.monotonic())
+        else:
+            self._standing.answered(no)
+
     def _judge(self, error: Exception, no: int, repeatable: bool) -> None:
         """Return if the work is to be run again; raise what it comes to otherwise."""
         verdict = decide_failure(_code(error), committing=isinstance(error, _AtCommit), repeatable=repeatable)
@@ -114,6 +127,9 @@ class GaleraEngine:
             self._standing.failed(no, time.monotonic())
         elif verdict != "again":
             _refuse(verdict, error)
+
+
+_SERVES = select(made_for.c.one)  # refused where there is no majority
 
 
 class _AtCommit(Exception):

@@ -230,6 +230,7 @@ _FILES = {
             "id": own("fil"), "owner": own("usr"), "name": TEXT, "size": NUMBER, "received": NUMBER, "state": CODE,
             "type": TEXT, "made_at": NUMBER, "expires_at": NUMBER, "parts": NUMBER, "reason": CODE, "width": NUMBER,
             "height": NUMBER, "thumbnail": NUMBER, "tries": NUMBER, "due_at": NUMBER, "gone": NUMBER,
+            "client_id": TEXT,
         },
         ("id",),
         "until it is deleted or expires",

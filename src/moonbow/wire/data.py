@@ -13,15 +13,16 @@ MEMBERS_MAX = 64
 Word = Annotated[str, Meta(max_length=64)]
 
 
-class DataReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One site's data node.
+class DataReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One site's data node.  An agent of a later release may say more.
 
     `running`: its engine has been started; `primary`: it is a part of the
     component that has the majority; `ready`: it has caught up there, and serves.
     `known`: whether `history` and `seqno` are: the cluster's history whose first `seqno` changes the node holds; no
     history (and -1) for one that holds nothing.  `safe`: its engine was the last to leave an orderly stop.
     `me`, `view`, `members`: the node's own id, and the last component with a majority that it was in; empty for none.
-    `size`: nodes in its component now.
+    `size`: nodes in its component now.  `reforming`: its engine was started from its saved view, and has not found a
+    majority yet.
     """
 
     site: Word
@@ -36,6 +37,7 @@ class DataReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     view: Word = ""
     members: Annotated[tuple[Word, ...], Meta(max_length=MEMBERS_MAX)] = ()
     size: Annotated[int, Meta(ge=0, le=MEMBERS_MAX)] = 0
+    reforming: bool = False
 
 
 encode_report = msgspec.json.Encoder().encode

@@ -156,11 +156,15 @@ class NewEntry(Request, frozen=True):
 
 
 class NewFile(Request, frozen=True):
-    """`POST /v1/files`.  `size` bytes will follow in parts; `expires_in_s`: from now, never if it is not given."""
+    """`POST /v1/files`.  `size` bytes will follow in parts; `expires_in_s`: from now, never if it is not given.
+
+    With a `client_id` it may be sent again when the answer was lost: the answer is the file as it is then.
+    """
 
     name: FileName
     size: Annotated[int, Meta(ge=1, le=2**53 - 1)]
     expires_in_s: Annotated[int, Meta(ge=60, le=10 * 366 * 86_400)] | None = None
+    client_id: ClientId | None = None
 
 
 class SetAvatar(Request, frozen=True):

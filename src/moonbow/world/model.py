@@ -189,6 +189,15 @@ class World(Struct, frozen=True):
         known = ", ".join(ref.site.name for ref in self.sites())
         raise ConfigError(f"there is no site {name!r}; the world has {known}")
 
+    def sites_called(self, name: str) -> tuple[SiteRef, ...]:
+        """The one site called `name`, or all sites of the region called so; `ConfigError` naming the known ones."""
+        if name in self.regions and not any(ref.site.name == name for ref in self.sites()):
+            return tuple(ref for ref in self.sites() if ref.region == name)
+        if not any(ref.site.name == name for ref in self.sites()):
+            known = ", ".join([*self.regions, *(ref.site.name for ref in self.sites())])
+            raise ConfigError(f"there is no site or region {name!r}; the world has {known}")
+        return (self.site(name),)
+
     def primaries(self, region: str) -> tuple[SiteRef, ...]:
         """The primary sites of a region, in file order."""
         return tuple(ref for ref in self.sites() if ref.region == region and ref.site.kind == "primary")

@@ -83,7 +83,7 @@ export class Api {
   redact = (id: string, entry: string) => this.ask(`/v1/rooms/${id}/entries/${entry}`, { method: "DELETE" });
   setTitle = (id: string, client_id: string, title: string) =>
     this.ask(`/v1/rooms/${id}/title`, { method: "PUT", body: { client_id, title } });
-  makeFile = (name: string, size: number) => this.ask("/v1/files", { method: "POST", body: { name, size } }) as Promise<FileInfo>;
+  makeFile = (client_id: string, name: string, size: number) => this.ask("/v1/files", { method: "POST", body: { client_id, name, size } }) as Promise<FileInfo>;
   file = (id: string) => this.ask(`/v1/files/${encodeURIComponent(id)}`) as Promise<FileInfo>;
   putPart = (id: string, span: Span, part: Blob, signal: AbortSignal, onBytes: (bytes: number) => void) =>
     this.signed((token) => sendPart(`/v1/files/${encodeURIComponent(id)}/content`, token, span, part, signal, onBytes));

@@ -8,7 +8,7 @@ const AGAIN_MS = 400;
 
 /** Gives the file when it is ready.  Throws `ApiError`, also when the server does not want it as it is. */
 export async function saveFile(api: Api, blob: Blob, name: string): Promise<FileInfo> {
-  let file = await api.makeFile(name, blob.size);
+  let file = await api.makeFile(crypto.randomUUID(), name, blob.size);
   for (let tries = 0; file.state !== "ready"; tries += 1) {
     if (file.state === "refused" || tries >= TRIES_MAX) throw new ApiError({ status: 422, code: file.reason ?? "upload_failed", title: "Refused", detail: "it could not be uploaded" });
     if (file.state === "checking") {

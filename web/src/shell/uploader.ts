@@ -39,7 +39,7 @@ export class Uploader {
   run(command: FileCommand): void {
     switch (command.t) {
       case "file_make":
-        this.ask(command, () => this.api.makeFile(command.name, command.size));
+        this.ask(command, () => this.api.makeFile(command.key, command.name, command.size));
         return;
       case "file_look":
         this.ask(command, () => this.api.file(command.file));

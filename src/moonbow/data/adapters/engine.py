@@ -20,8 +20,8 @@ from moonbow.base.files import write_private
 from moonbow.base.leash import leash
 from moonbow.base.programs import find_program
 from moonbow.data.galera import NodeSettings, render_node, witness_argv
-from moonbow.data.model import Position, View, is_safe, mark_safe, parse_recovered, parse_view
-from moonbow.data.policy import Action
+from moonbow.data.model import Position, View, is_safe, is_spoilt, mark_safe, parse_recovered, parse_view
+from moonbow.data.policy import Action, count_held, lacks_room
 
 PACKAGES = "mariadb-server galera-4 galera-arbitrator-4 mariadb-backup socat"
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariabackup", "mbstream", "socat", "garbd")
@@ -72,6 +72,10 @@ class Engine(ABC):
     def is_safe(self) -> bool:
         """Whether the engine was the last to leave an orderly stop."""
         return False
+
+    def lacks_room(self) -> str:
+        """Why the engine cannot start on this disk; nothing if it can."""
+        return ""
 
     @abstractmethod
     async def start(self, action: Action, position: Position | None) -> None:
@@ -137,18 +141,25 @@ class Node(Engine):
         if not (data / "mysql").is_dir() or (data / "sst_in_progress").exists():
             return Position()
         self._take_lock()
-        said = await _run(RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3"))
+        _, said = await _run(RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3"))
         found = parse_recovered(said)
         if found is None:  # its words say why
             with self.log.open("a") as log:
                 log.write(said)
-        return found
+            return None
+        return count_held(found, is_spoilt(self._grastate()))
 
     def is_safe(self) -> bool:
+        return is_safe(self._grastate())
+
+    def lacks_room(self) -> str:
+        return lacks_room(shutil.disk_usage(self.settings.folder).free)
+
+    def _grastate(self) -> str:
         try:
-            return is_safe((self.settings.data / "grastate.dat").read_text(errors="replace"))
+            return (self.settings.data / "grastate.dat").read_text(errors="replace")
         except FileNotFoundError:
-            return False
+            return ""
 
     async def start(self, action: Action, position: Position | None) -> None:
         if action != "reform":
@@ -169,14 +180,14 @@ class Node(Engine):
             if folder.exists():
                 await asyncio.to_thread(shutil.rmtree, folder)
         account = self.settings.account
-        said = await _run(
+        code, said = await _run(
             INSTALL_S,
             find_program("mariadb-install-db", PACKAGES),
             *("--no-defaults", f"--datadir={made}", f"--user={account}", "--skip-test-db", "--skip-name-resolve"),
             *("--auth-root-authentication-method=socket", f"--auth-root-socket-user={account}"),
         )
-        if not (made / "mysql").is_dir():
-            raise ConfigError(f"{made}: MariaDB's tables cannot be made: {said[-1000:]}")
+        if code or not (made / "mysql").is_dir():
+            raise ConfigError(f"{made}: MariaDB's tables cannot be made, code {code}: {said[-1000:]}")
         made.rename(self.settings.data)
 
     def _allow_to_begin(self) -> None:
@@ -199,8 +210,8 @@ class Witness(Engine):
         await self._spawn(witness_argv(find_program("garbd", PACKAGES), self.settings), self.settings.folder)
 
 
-async def _run(within_s: float, *argv: str) -> str:
-    """All that a program says; `ConfigError` if it takes too long."""
+async def _run(within_s: float, *argv: str) -> tuple[int | None, str]:
+    """A program's exit code and all that it says; `ConfigError` if it takes too long."""
     process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, preexec_fn=leash())
     try:
         async with asyncio.timeout(within_s):
@@ -211,4 +222,4 @@ async def _run(within_s: float, *argv: str) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return said.decode(errors="replace")
+    return process.returncode, said.decode(errors="replace")

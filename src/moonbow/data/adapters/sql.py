@@ -24,14 +24,17 @@ class LocalSql:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._kept: Connection | None = None
+        self.fault = ""  # why the last question had no answer
 
     async def status(self) -> NodeStatus | None:
         """How the node is; None if it does not answer."""
         try:
             rows = await asyncio.to_thread(self._ask)
-        except (pymysql.MySQLError, OSError):
+        except (pymysql.MySQLError, OSError) as error:
             self.close()
+            self.fault = str(error)
             return None
+        self.fault = ""
         return parse_status(rows)
 
     async def run(self, statements: Sequence[str]) -> None:

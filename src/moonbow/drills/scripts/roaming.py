@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from moonbow.base.errors import MoonbowError
 from moonbow.sdk import CaughtUp, Client, Connected
+from moonbow.watch.canaries import SEALED
 from moonbow.watch.search import search
 
 from .. import laws
@@ -66,6 +67,7 @@ def _strays(drill: Drill, home: str, words: dict[str, str]) -> Iterator[str]:
 
 
 def _absent(drill: Drill, home: str, words: dict[str, str]) -> Iterator[str]:
+    sealed = SEALED if drill.stage.world.regions[home].data.encrypted else frozenset[str]()
     for name, paths in search(drill.stage.folders_of(home), words).items():
-        if not paths:
+        if not paths and name not in sealed:
             yield f"the {name} is not even at home: the search proves nothing"
