@@ -55,9 +55,10 @@ def test_drill_on_a_cluster_says_which_world_has_one(tmp_path: Path) -> None:
 
 
 def test_what_backups_do_not_know_is_not_drilled(tmp_path: Path) -> None:
-    (tmp_path / "world.toml").write_text((ROOT / "worlds" / "laptop-engines.toml").read_text())
+    world = (ROOT / "worlds" / "laptop-engines.toml").read_text().replace('documents = "sql"', 'documents = "mongodb"')
+    (tmp_path / "world.toml").write_text(world)
     stage = PrivateStage(tmp_path, tmp_path / "world.toml", None)  # type: ignore[arg-type]
-    assert "backups do not know galera" in (DRILLS["backup-restore"].lacks(stage) or "")
+    assert "regions.emea.data.documents: backups do not know mongodb" in (DRILLS["backup-restore"].lacks(stage) or "")
 
 
 def play(name: str, tmp_path: Path, file: str = "laptop") -> Report:
