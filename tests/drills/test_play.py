@@ -55,7 +55,11 @@ def test_drill_on_a_cluster_says_which_world_has_one(tmp_path: Path) -> None:
 
 
 def test_what_backups_do_not_know_is_not_drilled(tmp_path: Path) -> None:
-    world = (ROOT / "worlds" / "laptop-engines.toml").read_text().replace('documents = "sql"', 'documents = "mongodb"')
+    world = (
+        (ROOT / "worlds" / "laptop-engines.toml")
+        .read_text()
+        .replace('documents = "sql"', 'documents = "mongodb", mongodb = "mongodb://127.0.0.1/m"')
+    )
     (tmp_path / "world.toml").write_text(world)
     stage = PrivateStage(tmp_path, tmp_path / "world.toml", None)  # type: ignore[arg-type]
     assert "regions.emea.data.documents: backups do not know mongodb" in (DRILLS["backup-restore"].lacks(stage) or "")
