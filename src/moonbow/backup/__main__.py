@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import signal
 import sys
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
+from moonbow.base.stop import until_stopped
 
 from .schedule import serve
-
-
-async def _until_told(state: Path, region: str) -> None:
-    running = asyncio.ensure_future(serve(state, region))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
 
 
 def main() -> int:
@@ -31,7 +22,7 @@ def main() -> int:
     given = parser.parse_args()
     start_log(given.region, "backup")
     try:
-        asyncio.run(_until_told(given.state, given.region))
+        asyncio.run(until_stopped(serve(given.state, given.region)))
     except (ConfigError, OSError) as error:
         print(f"backup: {error}", file=sys.stderr)
         return 2

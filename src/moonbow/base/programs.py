@@ -1,9 +1,12 @@
-"""Where the engines are that Debian's packages bring."""
+"""Programs of others: where Debian's packages put them, and running one to its end."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import Callable
 
 from .errors import ConfigError
 
@@ -16,3 +19,18 @@ def find_program(name: str, packages: str) -> str:
     if found := shutil.which(name, path=path):
         return found
     raise ConfigError(f"{name} is not installed; on Debian: apt-get install --no-install-recommends {packages}")
+
+
+async def run_program(within_s: float, *argv: str, before: Callable[[], None] | None = None) -> tuple[int | None, str]:
+    """Its exit code and all that it says; `ConfigError` if it takes too long.  `before` runs in the child first."""
+    process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, preexec_fn=before)
+    try:
+        async with asyncio.timeout(within_s):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        raise ConfigError(f"{argv[0]} took more than {within_s:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, said.decode(errors="replace")

@@ -6,13 +6,13 @@ import argparse
 import asyncio
 import os
 import pwd
-import signal
 import ssl
 import sys
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
+from moonbow.base.stop import until_stopped
 from moonbow.world import load_world
 
 from .adapters.engine import find_programs
@@ -27,13 +27,7 @@ async def serve(state: Path, site: str) -> None:
         raise ConfigError(f"{site}: no Galera node belongs there")
     find_programs()
     os.umask(0o077)
-    running = asyncio.ensure_future(Agent(world, state, ref, pwd.getpwuid(os.geteuid()).pw_name).run())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    try:
-        await running
-    except asyncio.CancelledError:
-        return
+    await until_stopped(Agent(world, state, ref, pwd.getpwuid(os.geteuid()).pw_name).run())
 
 
 def main() -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import ssl
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ import uvloop
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.log import start_log
+from moonbow.base.stop import until_stopped
 from moonbow.world import load_world
 
 from .process import Director
@@ -24,14 +23,7 @@ async def serve(state: Path, site: str) -> None:
     ref = world.site(site)
     if ref.site.kind != "primary":
         raise ConfigError(f"{site}: only primary sites have a director")
-    running = asyncio.ensure_future(Director(world, state, ref).run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel)
-    try:
-        await running
-    except asyncio.CancelledError:
-        return
+    await until_stopped(Director(world, state, ref).run())
 
 
 def main() -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
+from moonbow.base.programs import run_program
 from moonbow.world import World
 
 SEED_S = 60.0
@@ -44,22 +44,13 @@ async def seed_demo(world: World, state: Path) -> None:
     """Run `moonbow.directory.seed` if a region has no directory; `ConfigError` with its last words if it fails."""
     if not needs_seed(world, state):
         return
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "moonbow.directory.seed", "--state", str(state)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
     try:
-        async with asyncio.timeout(SEED_S):
-            said, _ = await process.communicate()
-    except TimeoutError:
-        raise ConfigError(f"making the demo company took more than {SEED_S:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise ConfigError(f"making the demo company failed: {said.decode(errors='replace').strip()[-2000:]}")
+        code, said = await run_program(
+            SEED_S, sys.executable, "-P", "-m", "moonbow.directory.seed", "--state", str(state)
+        )
+    except ConfigError as error:
+        raise ConfigError(f"making the demo company: {error}") from error
+    if code:
+        raise ConfigError(f"making the demo company failed: {said.strip()[-2000:]}")
     write_private(_mark(state), _engines(world).encode())
     log.info("demo company made")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from moonbow.base.log import start_log
+from moonbow.base.stop import until_stopped
 from moonbow.world import Ports, load_world, world_address
 
 from .schedule import Schedule
@@ -20,12 +20,7 @@ async def serve(state: Path) -> None:
     world, registry = load_world(state / "world.toml"), CollectorRegistry()
     schedule = Schedule(world, state, registry, world.audit.every_h * 3_600.0)
     start_http_server(Ports.WATCH, world_address(world), registry)  # of its own threads; any path is the metrics
-    running = asyncio.create_task(schedule.run())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    await asyncio.wait([running])
-    if not running.cancelled():
-        running.result()
+    await until_stopped(schedule.run())
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ import os
 import shutil
 import signal
 from abc import ABC, abstractmethod
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
 from moonbow.base.leash import leash
-from moonbow.base.programs import find_program
+from moonbow.base.programs import find_program, run_program
 from moonbow.data.galera import NodeSettings, render_node, witness_argv
 from moonbow.data.model import Position, View, is_safe, is_spoilt, mark_safe, parse_recovered, parse_view
 from moonbow.data.policy import Action, count_held, lacks_room
@@ -141,7 +141,9 @@ class Node(Engine):
         if not (data / "mysql").is_dir() or (data / "sst_in_progress").exists():
             return Position()
         self._take_lock()
-        _, said = await _run(RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3"))
+        _, said = await run_program(
+            RECOVER_S, *self._argv("--wsrep-recover", "--log-error-verbosity=3"), before=leash()
+        )
         found = parse_recovered(said)
         if found is None:  # its words say why
             with self.log.open("a") as log:
@@ -180,11 +182,12 @@ class Node(Engine):
             if folder.exists():
                 await asyncio.to_thread(shutil.rmtree, folder)
         account = self.settings.account
-        code, said = await _run(
+        code, said = await run_program(
             INSTALL_S,
             find_program("mariadb-install-db", PACKAGES),
             *("--no-defaults", f"--datadir={made}", f"--user={account}", "--skip-test-db", "--skip-name-resolve"),
             *("--auth-root-authentication-method=socket", f"--auth-root-socket-user={account}"),
+            before=leash(),
         )
         if code or not (made / "mysql").is_dir():
             raise ConfigError(f"{made}: MariaDB's tables cannot be made, code {code}: {said[-1000:]}")
@@ -208,18 +211,3 @@ class Witness(Engine):
         if action != "reform":
             self.forget_view()
         await self._spawn(witness_argv(find_program("garbd", PACKAGES), self.settings), self.settings.folder)
-
-
-async def _run(within_s: float, *argv: str) -> tuple[int | None, str]:
-    """A program's exit code and all that it says; `ConfigError` if it takes too long."""
-    process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, preexec_fn=leash())
-    try:
-        async with asyncio.timeout(within_s):
-            said, _ = await process.communicate()
-    except TimeoutError:
-        raise ConfigError(f"{argv[0]} took more than {within_s:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, said.decode(errors="replace")

@@ -18,6 +18,7 @@ from moonbow.backup.compare import Differences
 from moonbow.backup.model import Manifest
 from moonbow.backup.process import compare_region, key_file, shelf_of
 from moonbow.base.errors import ConfigError, Refused
+from moonbow.base.programs import run_program
 
 from .. import laws
 from ..crowd import PASSWORD, Member, sign_in
@@ -243,10 +244,6 @@ def _differing(taken: Taken, differences: Differences) -> Iterator[str]:
 async def _moonbow(drill: Drill, *words: str) -> None:
     """A command of the operator; `ConfigError` with its last words if it fails."""
     argv = (sys.executable, "-P", "-m", "moonbow.cli", *words, "--state", str(drill.stage.state))
-    running = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    async with asyncio.timeout(COMMAND_S):
-        said, _ = await running.communicate()
-    if running.returncode:
-        raise ConfigError(f"{' '.join(words)}: {said.decode(errors='replace').strip()[-2000:]}")
+    code, said = await run_program(COMMAND_S, *argv)
+    if code:
+        raise ConfigError(f"{' '.join(words)}: {said.strip()[-2000:]}")
