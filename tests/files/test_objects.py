@@ -16,7 +16,8 @@ from galera_cluster import SITES
 from moonbow.base.errors import Unavailable
 from moonbow.files.adapters import objects
 from moonbow.files.adapters.objects import AWAY_S, ObjectsDirectory, ObjectsSites, open_s3
-from moonbow.files.ports import Missing, Objects
+from moonbow.files.ports import Missing, Objects, Stored
+from moonbow.files.restored import Restored
 
 Work = Callable[[Objects], Awaitable[None]]
 Run = Callable[[Work], None]
@@ -25,11 +26,14 @@ Run = Callable[[Work], None]
 ENGINES = (pytest.param("s3", marks=pytest.mark.engines), pytest.param("region", marks=pytest.mark.engines))
 
 
-@pytest.fixture(scope="module", params=["directory", *ENGINES])
+@pytest.fixture(scope="module", params=["directory", "restored", *ENGINES])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "directory":
         yield lambda work: asyncio.run(_on(lambda: ObjectsDirectory(folder / "objects"), work))
+    elif request.param == "restored":  # where a restore has left nothing but a folder of another file
+        ObjectsDirectory(folder / "left")
+        yield lambda work: asyncio.run(_on(lambda: _restored(folder), work))
     elif request.param == "region":  # what one site was asked, its sister is asked next
         weeds: Weeds = request.getfixturevalue("weeds")
         sites = itertools.cycle(SITES)
@@ -37,6 +41,10 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     else:
         with weed(folder) as server:
             yield lambda work: asyncio.run(_on(lambda: open_s3(server.place), work))
+
+
+def _restored(folder: Path) -> Restored:
+    return Restored(ObjectsDirectory(folder / "store"), ObjectsDirectory(folder / "left"), folder / "left")
 
 
 async def _on(opened: Callable[[], Objects], work: Work) -> None:
@@ -94,6 +102,36 @@ def test_many_at_once(run: Run) -> None:
         await asyncio.gather(*(store.put(key, content) for key, content in contents.items()))
         found = await asyncio.gather(*(store.get(key) for key in contents))
         assert dict(zip(contents, found, strict=True)) == contents
+
+    run(work)
+
+
+@pytest.mark.parametrize("run", ENGINES, indirect=True)
+def test_a_list_names_everything_once_and_a_mark_changes_with_the_content(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "PAGE", 3)
+    sizes = {f"fil_5/{no}": no for no in range(7)} | {"fil_5a/x": 1_048_604, "fil_5/sub/x": 3}
+
+    async def listed(store: Objects) -> dict[str, Stored]:
+        assert isinstance(store, ObjectsSites)
+        found, after = list[Stored](), ""
+        while page := await store.page(after):
+            assert len(page) <= 3
+            found, after = found + page, page[-1].key
+        names = [one.key for one in found]
+        assert len(set(names)) == len(names)
+        return {one.key: one for one in found if one.key.startswith("fil_5")}
+
+    async def work(store: Objects) -> None:
+        for key, size in sizes.items():
+            await store.put(key, os.urandom(size))
+        before = await listed(store)
+        assert {key: one.bytes for key, one in before.items()} == sizes
+        await store.put("fil_5/4", os.urandom(4))
+        await store.delete(["fil_5/0"])
+        after = await listed(store)
+        assert {key for key in before if after.get(key) != before[key]} == {"fil_5/0", "fil_5/4"}
 
     run(work)
 

@@ -61,8 +61,8 @@ def test_the_default_world_runs_these() -> None:
 
 @pytest.mark.parametrize(
     ("data", "planned"),
-    [(RegionData(sql="galera"), True), (RegionData(sql="galera", objects="seaweedfs"), False)],
-    ids=["galera", "seaweedfs"],
+    [(RegionData(sql="galera", objects="seaweedfs"), True), (RegionData(sql="galera", documents="mongodb"), False)],
+    ids=["seaweedfs", "mongodb"],
 )
 def test_a_region_is_backed_up_if_backups_know_its_engines(data: RegionData, planned: bool) -> None:
     emea = msgspec.structs.replace(LAPTOP.regions["emea"], data=data)

@@ -34,7 +34,7 @@ def why_not(place: str, data: RegionData) -> tuple[str, ...]:
     engines = (
         ("sql", data.sql, ("sqlite", "galera")),
         ("documents", data.documents, ("sql",)),
-        ("objects", data.objects, ("directory",)),
+        ("objects", data.objects, ("directory", "seaweedfs")),
     )
     return tuple(
         f"{place}.data.{field}: backups do not know {engine} yet; copy it with that engine's own tools"

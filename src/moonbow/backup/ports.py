@@ -55,4 +55,10 @@ class Objects(Protocol):
         """The content, in pieces; `FileNotFoundError` if it is gone by now."""
         ...
 
-    def write(self, name: str, content: Iterable[bytes]) -> None: ...
+
+class Place(Protocol):
+    """Where a restore puts objects."""
+
+    def write(self, name: str, content: Iterable[bytes]) -> None:
+        """Write an object that is not there yet, synced."""
+        ...

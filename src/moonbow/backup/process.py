@@ -10,19 +10,21 @@ from pathlib import Path
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import write_private
+from moonbow.files.process import objects_folder, open_objects, open_store
 from moonbow.stores.backup_galera import GaleraDatabases
 from moonbow.stores.backup_sqlite import SqliteDatabases
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.process import open_directory, open_keys, open_timeline
 from moonbow.timeline import transactions
-from moonbow.world import RegionData, SqlWay, World, backup_way, load_world, sql_way
+from moonbow.world import RegionData, SqlWay, World, backup_way, data_voters, load_world, sql_way
 
 from .adapters.folder import FolderObjects
 from .adapters.node import lone_node
+from .adapters.store import StoreObjects
 from .compare import Differences, compare
 from .model import Checked, Manifest, Step
 from .policy import choose_places, restoring_folder, why_not
-from .ports import Databases
+from .ports import Databases, Objects
 from .restore import Order, Restored, check_empty, discard, put_in_place, stage, unpack
 from .secret import KEY_FILE, provide_key, read_key
 from .shelf import Shelf
@@ -56,6 +58,14 @@ def _databases_of(state: Path, way: SqlWay, data: RegionData, region: str) -> Da
     return GaleraDatabases(way) if data.sql == "galera" else SqliteDatabases(state / "regions" / region)
 
 
+def open_copied(world: World, state: Path, region: str) -> Objects:
+    """The region's objects, to be listed and read while it runs."""
+    folder = FolderObjects(objects_folder(state, region))
+    if world.regions[region].data.objects == "directory":
+        return folder
+    return StoreObjects(open_objects(world, state, region), open_store(world, state, region), folder)
+
+
 def key_file(state: Path, region: str) -> Path:
     """Where the backup key of a region lies while the region stands."""
     return state / "regions" / region / "keys" / KEY_FILE
@@ -73,7 +83,7 @@ def open_job(world: World, state: Path, region: str, report: Report = silent) ->
         shelf=Shelf(state, places.kept_at.site.name, region),
         key=provide_key(folder),
         databases=open_databases(world, state, region),
-        objects=FolderObjects(folder / "objects"),
+        objects=open_copied(world, state, region),
         clock=time.time,
         report=report,
     )
@@ -122,7 +132,7 @@ async def compare_region(world: World, state: Path, region: str, ident: str) -> 
     """What differs between an archive and the region as it lies there, with its own backup key.
 
     The region does not serve meanwhile: of a cluster the first node is started alone, and `ConfigError` says so if
-    another one holds anything.
+    another one holds anything.  Objects are those in its folder: where they rest in a store, what a restore has left.
     """
     shelf, folder = shelf_of(world, state, region), state / "regions" / region
     key = read_key(key_file(state, region))
@@ -130,7 +140,7 @@ async def compare_region(world: World, state: Path, region: str, ident: str) -> 
     def work() -> tuple[Manifest, Differences]:
         with scratch(folder) as room:
             databases = open_databases(world, state, region)
-            return compare(shelf, ident, key, databases, FolderObjects(folder / "objects"), room)
+            return compare(shelf, ident, key, databases, FolderObjects(objects_folder(state, region)), room)
 
     async with _serving(world, state, region):
         return await asyncio.to_thread(work)
@@ -143,6 +153,10 @@ def _serving(world: World, state: Path, region: str) -> AbstractAsyncContextMana
 
 def _is_cluster(world: World, region: str) -> bool:
     return world.regions[region].data.sql == "galera"
+
+
+def _has_store(world: World, region: str) -> bool:
+    return world.regions[region].data.objects == "seaweedfs"
 
 
 async def restore_region(
@@ -168,6 +182,7 @@ async def restore_region(
         now=time.time(),
         others=tuple(other for other in _peers(there, region) if other not in without),
         nodes=tuple(ref.site.name for ref in there.primaries(region)) if _is_cluster(there, region) else (),
+        stores=tuple(ref.site.name for ref in data_voters(there, region)) if _has_store(there, region) else (),
         report=report,
     )
     check_empty(order)
@@ -177,7 +192,7 @@ async def restore_region(
         write_private(staging / "world.toml", settings.read_bytes())
         (staging / "pki").symlink_to((target / "pki").absolute())
         async with _serving(there, staging, region):
-            restored = await asyncio.to_thread(unpack, order, FolderObjects(order.staged / "objects"))
+            restored = await asyncio.to_thread(unpack, order, FolderObjects(objects_folder(staging, region)))
             await _renew(there, order, restored)
     except BaseException:
         discard(staging)

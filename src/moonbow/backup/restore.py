@@ -21,12 +21,12 @@ from .model import ERASED, SECRETS, Manifest, Payload, Step, purpose
 from .objects import read_index, read_object
 from .payload import read_payload
 from .policy import newest_keys, restoring_folder
-from .ports import Databases, Objects
+from .ports import Databases, Place
 from .secret import KEY_FILE, unpack_secrets
 from .shelf import Shelf, genuine_manifest, key_id
 from .verify import unseal
 
-HARMLESS = frozenset({"keys", "keys/backup.key", "backup.lock", ".backup"})
+HARMLESS = frozenset({"keys", "keys/backup.key", "keys/objects.key", "backup.lock", ".backup"})
 _ids = msgspec.json.Decoder(list[str])
 
 
@@ -44,6 +44,7 @@ class Order:
     now: float
     others: tuple[str, ...] = ()  # regions that hold copies of this one's rooms, and are asked before it serves
     nodes: tuple[str, ...] = ()  # the sites with a node of the region's cluster; the first one's is built here
+    stores: tuple[str, ...] = ()  # the sites with a store of the region's objects
     report: Callable[[Step], None] = lambda step: None
 
     @property
@@ -81,8 +82,16 @@ def node_folder(state: Path, site: str) -> Path:
     return state / "sites" / site / "sql"
 
 
+def store_folder(state: Path, site: str) -> Path:
+    """Where a site's store of objects keeps everything."""
+    return state / "sites" / site / "objects"
+
+
 def check_empty(order: Order) -> None:
-    """`ConfigError` if the region's folder, or a node of its cluster, holds what a restore would have to replace."""
+    """`ConfigError` if the region's folder, a node of its cluster or a store of its objects holds anything."""
+    for site in order.stores:
+        if (store_folder(order.state, site) / "volumes").exists():
+            raise ConfigError(*_not_empty(order.region, store_folder(order.state, site), "volumes"))
     for site in order.nodes if not order.placed else ():
         if (node_folder(order.state, site) / "data").exists():
             raise ConfigError(*_not_empty(order.region, node_folder(order.state, site), "data"))
@@ -108,7 +117,7 @@ def stage(order: Order) -> None:
     make_private(order.staged / "keys")
 
 
-def unpack(order: Order, objects: Objects) -> Restored:
+def unpack(order: Order, objects: Place) -> Restored:
     """Build the region in `order.staged`; `objects` writes into it.  `Broken` if the archive is damaged."""
     data = genuine_manifest(order.shelf.root / order.shelf.archive(order.ident).manifest.id, order.key)
     if data.kind != "data" or data.region != order.region:
@@ -166,7 +175,7 @@ def _told(order: Order, payload: Payload, pieces: Iterable[bytes]) -> Iterator[b
         yield piece
 
 
-def _unpack_objects(order: Order, data: Manifest, objects: Objects) -> None:
+def _unpack_objects(order: Order, data: Manifest, objects: Place) -> None:
     done = 0
     for found in read_index(order.shelf, data, order.key):
         objects.write(found.name, read_object(order.shelf.blobs, found, order.key))

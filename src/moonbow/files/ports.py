@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from moonbow.base.errors import MoonbowError
 
@@ -111,6 +111,22 @@ class Objects(Protocol):
 
     async def keys(self, prefix: str, limit: int) -> list[str]:
         """Keys below `prefix/`, at most `limit`, in no order."""
+        ...
+
+
+class Stored(NamedTuple):
+    """An object as its store lists it; `mark` changes whenever its content does."""
+
+    key: str
+    bytes: int
+    mark: str
+
+
+class Listing(Protocol):
+    """A store that can say what is in it."""
+
+    async def page(self, after: str) -> list[Stored]:
+        """Of all objects those that come after a key, in the store's own order, some at a time; none at the end."""
         ...
 
 

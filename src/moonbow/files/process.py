@@ -23,12 +23,13 @@ from moonbow.world import OBJECTS_USER, World, objects_secret, objects_way
 
 from . import policy
 from .adapters.command import Command
-from .adapters.objects import ObjectsDirectory, S3Place, open_s3
+from .adapters.objects import ObjectsDirectory, ObjectsSites, S3Place, open_s3
 from .avatars import AVATAR_OP, Avatars
 from .downloads import Downloads
 from .model import File, Share
 from .ports import Bus, Catalogue, Objects, Scanner
 from .reading import OPEN_OP, READ_OP, Content, Reading
+from .restored import Restored, bring_in
 from .shelf import Shelf, unknown
 from .uploads import LOOK_S, Uploads
 
@@ -41,9 +42,21 @@ SCAN_S = 0.9 * LOOK_S
 
 
 def open_objects(world: World, state: Path, region: str, site: str | None = None) -> Objects:
-    """Where a region's objects rest, as its world file says; over S3 by the own site first, then by its sisters."""
+    """Where a region's objects rest, as its world file says; with S3 also what a restore has left in the directory."""
+    folder = objects_folder(state, region)
     if world.regions[region].data.objects == "directory":
-        return ObjectsDirectory(state / "regions" / region / "objects")
+        return ObjectsDirectory(folder)
+    store = open_store(world, state, region, site)
+    return Restored(store, ObjectsDirectory(folder), folder) if folder.is_dir() else store
+
+
+def objects_folder(state: Path, region: str) -> Path:
+    """The directory of a region's objects; where they rest in S3, a restore leaves there what is to be brought in."""
+    return state / "regions" / region / "objects"
+
+
+def open_store(world: World, state: Path, region: str, site: str | None = None) -> ObjectsSites:
+    """A region's objects in S3: at the own site first, then at its sisters."""
     way = objects_way(world, state, region, site)
     secret = objects_secret(way.key.read_text(), "s3")
     return open_s3(
@@ -65,6 +78,7 @@ class Files:
         scanner: Scanner | None = None, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.catalogue, self.leads, self.clock = catalogue, leads, clock
+        self._restored = objects if isinstance(objects, Restored) else None
         self.shelf = Shelf(catalogue, objects, sealer or Plain())
         self.uploads = Uploads(timeline.region, self.shelf, scanner, world.files.deny, clock)
         self.reading = Reading(self.shelf, timeline, bus, regions, clock)
@@ -120,7 +134,13 @@ class Files:
     # -- the sweeper -----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look after what is due until cancelled."""
+        """Look after what is due, and after what a restore has left, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep_forever())
+            if self._restored is not None:
+                tasks.create_task(bring_in(self._restored, SWEEP_S))
+
+    async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             if self.leads():

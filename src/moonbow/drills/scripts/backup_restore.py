@@ -19,6 +19,8 @@ from moonbow.backup.model import Manifest
 from moonbow.backup.process import compare_region, key_file, shelf_of
 from moonbow.base.errors import ConfigError, Refused
 from moonbow.base.programs import run_program
+from moonbow.files.ports import Missing
+from moonbow.files.process import objects_folder, open_objects, open_store
 
 from .. import laws
 from ..crowd import PASSWORD, Member, sign_in
@@ -29,6 +31,7 @@ from ..waiting import until
 BEFORE_S, SINCE_S, AFTER_S = 4.0, 4.0, 5.0
 COMMAND_S = 120.0
 NOTED_S = 25.0  # for an erasure to be noted beside the archives: every ten seconds
+BROUGHT_IN_S = 120.0  # for what a restore has left beside the store
 OBJECTS, OBJECT_BYTES = 20, 100_000
 # Tables of whichever engine.  What a restore changes: numbers of a new epoch, sessions.
 RENEWED = frozenset({
@@ -52,7 +55,7 @@ async def play(drill: Drill) -> None:
     assert isinstance(drill.stage, PrivateStage)
     region = drill.stage.regions()[0]
     await drill.assemble()
-    _plant_objects(drill, region)
+    planted = await _plant_objects(drill, region)
     before, since, after = (drill.lasting(s) for s in (BEFORE_S, SINCE_S, AFTER_S))
     lost = asyncio.Event()
 
@@ -80,13 +83,15 @@ async def play(drill: Drill) -> None:
     await drill.crowd.read_back()
     _judge(drill, region, taken, erased, differences, back_at)
     drill.verdicts.append(await _cannot_sign_in(drill, erased))
+    drill.verdicts.append(await _rest_where_they_did(drill, region, planted))
 
 
-def _plant_objects(drill: Drill, region: str) -> None:
-    folder = drill.stage.state / "regions" / region / "objects" / "drill"
-    folder.mkdir(parents=True, exist_ok=True)
-    for no in range(OBJECTS):
-        (folder / f"{no}").write_bytes(drill.rng.randbytes(OBJECT_BYTES))
+async def _plant_objects(drill: Drill, region: str) -> dict[str, bytes]:
+    planted = {f"drill/{no}": drill.rng.randbytes(OBJECT_BYTES) for no in range(OBJECTS)}
+    objects = open_objects(drill.stage.world, drill.stage.state, region)
+    for key, content in planted.items():
+        await objects.put(key, content)
+    return planted
 
 
 async def _back_up(drill: Drill, region: str) -> Taken:
@@ -121,9 +126,10 @@ async def _lose(drill: Drill, stage: PrivateStage, region: str) -> Path:
     shutil.copyfile(key_file(stage.state, region), key)
     await stage.stop_world()
     shutil.rmtree(stage.state / "regions" / region)
-    for node in stage.state.glob("sites/*/sql"):
-        if stage.world.site(node.parent.name).region == region:
-            shutil.rmtree(node)
+    for pattern in ("sites/*/sql", "sites/*/objects"):
+        for node in stage.state.glob(pattern):
+            if stage.world.site(node.parent.name).region == region:
+                shutil.rmtree(node)
     drill.recorder.done(f"the disks of {region} are gone")
     return key
 
@@ -171,6 +177,24 @@ async def _cannot_sign_in(drill: Drill, erased: Member) -> laws.Verdict:
         await client.rest.close()
         faults.append(f"{erased.name} signed in")
     return laws.judge("finally_erased_cannot_sign_in", "one person", iter(faults))
+
+
+async def _rest_where_they_did(drill: Drill, region: str, planted: dict[str, bytes]) -> laws.Verdict:
+    """In the region's store, whatever a restore had to leave beside it."""
+    world, state = drill.stage.world, drill.stage.state
+    objects, faults = open_objects(world, state, region), list[str]()
+    if world.regions[region].data.objects != "directory":
+        if not await until(lambda: not objects_folder(state, region).exists(), BROUGHT_IN_S):
+            faults.append("not everything was brought into the store")
+        objects = open_store(world, state, region)
+    for key, content in planted.items():
+        try:
+            same = await objects.get(key) == content
+        except Missing:
+            same = False
+        if not same:
+            faults.append(f"{key} is not in the store as it was")
+    return laws.judge("finally_objects_rest_where_they_did", f"{len(planted)} objects", iter(faults))
 
 
 def _judge(drill: Drill, region: str, taken: Taken, erased: Member, differences: Differences, back_at: float) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
@@ -19,7 +19,10 @@ from obstore.store import LocalStore, S3Store
 
 from moonbow.base.errors import MoonbowError, Unavailable
 
-from ..ports import Missing
+from ..ports import Missing, Stored
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 LOCAL_S = 10.0  # for a disk to answer
 STAGED_S = 600.0  # after which nobody writes any more what is half written: sooner than the sweeper's last look
@@ -28,6 +31,7 @@ TRY_S, CONNECT_S = 5.0, 2.0  # one attempt at S3, of at most 1 MiB
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 1.0  # between attempts
 AWAY_S = 15.0  # for which a site that failed is asked last
 DELETES = 8  # at one time
+PAGE = 200  # objects of one page of a list
 NO_BUCKET = "<Code>NoSuchBucket</Code>"
 T = TypeVar("T")
 _STAGED = re.compile(r"[^#]+#[0-9]+")
@@ -95,6 +99,18 @@ class ObjectsStored:
                 return []
             raise _unavailable(error) from error
         return found[:limit]
+
+    async def page(self, after: str) -> list[Stored]:
+        """See `ports.Listing`."""
+        try:
+            async with asyncio.timeout(self._within_s):
+                async for some in obstore.list(self._store, offset=after or None, chunk_size=PAGE):
+                    if some:
+                        return [_stored(meta) for meta in some]
+        except (BaseError, OSError, TimeoutError) as error:
+            if NO_BUCKET not in str(error):
+                raise _unavailable(error) from error
+        return []
 
     async def _put(self, key: str, content: bytes) -> None:
         await obstore.put_async(self._store, key, content, use_multipart=False)
@@ -172,6 +188,9 @@ class ObjectsSites:
     async def keys(self, prefix: str, limit: int) -> list[str]:
         return await self._at_any(lambda site: site.keys(prefix, limit))
 
+    async def page(self, after: str) -> list[Stored]:
+        return await self._at_any(lambda site: site.page(after))
+
     async def _at_any(self, call: Callable[[ObjectsStored], Awaitable[T]]) -> T:
         ends, pause_s = self._clock() + RETRY_S, PAUSE_FIRST_S
         while True:
@@ -218,6 +237,10 @@ def _open_place(place: S3Place) -> ObjectsStored:
         **encryption,
     )
     return ObjectsStored(store, TRY_S)
+
+
+def _stored(meta: ObjectMeta) -> Stored:
+    return Stored(meta["path"], meta["size"], f"{meta['e_tag']} {meta['last_modified'].isoformat()}")
 
 
 def _unavailable(error: BaseException) -> Unavailable:
