@@ -7,9 +7,11 @@ from typing import Protocol
 
 from galera_cluster import Cluster
 from moonbow.stores.directory_sql import DIRECTORY_TABLES, DirectorySql
+from moonbow.stores.erasures_sql import ERASURES
 from moonbow.stores.files_sql import FILES_TABLES
 from moonbow.stores.home import HomeRegion
 from moonbow.stores.sql import Sql
+from moonbow.stores.vault_sql import KEYS
 from moonbow.world import SqlWay
 
 EMEA = HomeRegion("emea")
@@ -44,8 +46,8 @@ class OnGalera:
 
 
 def emptied(cluster: Cluster, *sites: str) -> SqlWay:
-    """The way to the nodes of `sites`, whose directory and files have no rows any more."""
-    tables = (*DIRECTORY_TABLES, FILES_TABLES)
+    """The way to the nodes of `sites`, where nothing but timelines has rows any more."""
+    tables = (*DIRECTORY_TABLES, FILES_TABLES, KEYS, ERASURES)
     names = {"made_for", *(table.name for metadata in tables for table in metadata.tables.values())}
     with cluster.connect(sites[0], autocommit=False) as db, db.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")

@@ -29,10 +29,13 @@ UPLOADERS = 4
 
 
 class Uploads:
-    """Objects put one after the other by several uploaders until `enough`: those that were acknowledged."""
+    """Objects put one after the other by several uploaders until `enough`: those that were acknowledged.
 
-    def __init__(self, objects: ObjectsSites) -> None:
-        self.objects, self.name = objects, f"fil_{os.urandom(4).hex()}"
+    Who is `patient` puts again what could not be put in time, as a person would.
+    """
+
+    def __init__(self, objects: ObjectsSites, *, patient: bool = False) -> None:
+        self.objects, self.name, self.patient = objects, f"fil_{os.urandom(4).hex()}", patient
         self.acked: dict[str, bytes] = {}
         self.enough = False
 
@@ -40,7 +43,12 @@ class Uploads:
         no = 0
         while not self.enough:
             key, content = f"{self.name}/{number}-{no}", os.urandom(CONTENT_BYTES)
-            await self.objects.put(key, content)
+            try:
+                await self.objects.put(key, content)
+            except Unavailable:
+                if not self.patient:
+                    raise
+                continue
             self.acked[key], no = content, no + 1
 
     async def more(self, count: int) -> None:
@@ -157,7 +165,7 @@ def test_a_site_is_lost_with_its_disk_while_files_arrive(weeds: Weeds) -> None:
     leader = eventually(weeds.leader, within_s=30)
     victim = next(site for site in reversed(SITES) if site != leader)
     survivor = next(site for site in SITES if site != victim)
-    _lose(weeds, victim, survivor)
+    _lose(weeds, victim, survivor, patient=True)
 
 
 @pytest.mark.long
@@ -191,11 +199,11 @@ def test_the_power_of_the_whole_region_is_gone(weeds: Weeds) -> None:
     asyncio.run(scenario())
 
 
-def _lose(weeds: Weeds, victim: str, survivor: str) -> None:
+def _lose(weeds: Weeds, victim: str, survivor: str, *, patient: bool = False) -> None:
     """Lose a site while uploads arrive at it and at its sister; then have it back, empty."""
 
     async def scenario() -> None:
-        uploads = [Uploads(weeds.open(site)) for site in (victim, survivor)]
+        uploads = [Uploads(weeds.open(site), patient=patient) for site in (victim, survivor)]
         for one in uploads:  # a master that has just begun to lead lets nobody write yet
             await one.objects.put(f"{one.name}/first", b"x")
         async with asyncio.TaskGroup() as tasks:
