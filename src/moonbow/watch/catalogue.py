@@ -142,6 +142,32 @@ _TIMELINE = {
         "as the store",
     ),
 }  # fmt: skip
+_NAMELESS = {"_id": TEXT}  # MongoDB's own number
+_MONGODB = {
+    "meta": Table("configuration", {"_id": words("region", "layout", "epoch"), "value": CODE}, (), "as the store"),
+    "stream": Table(
+        "order",
+        {
+            "_id": STREAM, "head": NUMBER, "no": NUMBER, "creator": opaque("usr"), "card": opaque("ent", null=True),
+            "regions": REGIONS, "pair": opaque("usr", null=True, parts=2), "turn": NUMBER,
+        },
+        ("_id",),
+    ),
+    "order_row": Table(
+        "order", {**_NAMELESS, **_TIMELINE["order_row"].columns, "stream": STREAM}, ("stream", "seq")
+    ),
+    "span": Table("order", {**_NAMELESS, **_TIMELINE["span"].columns, "stream": STREAM}, ("stream", "person")),
+    "post": Table(
+        "private",
+        {**{k: v for k, v in _TIMELINE["post"].columns.items() if k != "entry"}, "_id": own("ent"), "body": TEXT},
+        ("_id",),
+    ),
+    **{
+        name: _TIMELINE[name]._replace(columns={**_NAMELESS, **_TIMELINE[name].columns})
+        for name in ("seat", "outbox", "out_no", "applied")
+    },
+    "gone": Table("order", {"_id": opaque("usr")}, ("_id",), "for ever, so that nothing comes back"),
+}  # fmt: skip
 ROLES = words("owner", "admin", "member", "guest")
 _DIRECTORY = {
     **ABOUT,
@@ -260,6 +286,7 @@ _OBJECTS = {  # SeaweedFS's own layout: a name in a folder, and where the parts 
 }
 STORES: dict[str, dict[str, Table]] = {
     "timeline": _TIMELINE,
+    "mongodb": _MONGODB,
     "directory": _DIRECTORY,
     "keys": _KEYS,
     "files": _FILES,

@@ -64,8 +64,31 @@ class GaleraStore:
             yield found
 
 
+@dataclass(frozen=True)
+class MongoStore:
+    """A region's timeline in MongoDB, wherever that runs: it is no site's."""
+
+    address: str
+    region: str
+    store: str = "mongodb"
+    site: str = ""
+
+    @property
+    def place(self) -> str:
+        """The region's; its address may hold a password."""
+        return f"{self.region}/mongodb"
+
+    @contextmanager
+    def look(self) -> Generator[Tables]:
+        """See `ports.Store.look`."""
+        from moonbow.stores.snapshot_mongo import look_at_mongo  # its driver costs every audit megabytes
+
+        with look_at_mongo(self.address, self.region) as found:
+            yield found
+
+
 def stores_in(world: World, state: Path, seen: list[Seen]) -> Iterator[Store]:
-    """The stores among the files that were met, and the nodes of regions that have a cluster."""
+    """The stores among the files that were met, the nodes of regions that have a cluster, and their MongoDB."""
     for file in seen:
         if file.where.file.content == "sqlite":
             region = file.where.region
@@ -78,6 +101,8 @@ def stores_in(world: World, state: Path, seen: list[Seen]) -> Iterator[Store]:
         for ref in world.primaries(region) if found.data.objects == "seaweedfs" else ():
             way = names_way(world, state, region, ref.site.name)
             yield GaleraStore(way._replace(hosts=way.hosts[:1]), region, ref.site.name, "objects")
+        if found.data.mongodb is not None:
+            yield MongoStore(found.data.mongodb, region)
 
 
 def walk_store(world: World, store: Store, book: Book) -> None:
@@ -105,7 +130,8 @@ def _here(world: World, store: Store, tables: Tables, layout: dict[str, tuple[st
     if not {"stream", "span", "seat"} <= layout.keys():
         return policy.here_in(world, store.region, frozenset(), frozenset())
     members = {row["stream"] for row in _named(tables, layout, "span") if _is_ours(row["person"], store.region)}
-    names = {row["key"]: row["id"] for row in _named(tables, layout, "stream")}
+    key, ident = ("key", "id") if "key" in layout["stream"] else ("_id", "_id")  # SQL's, MongoDB's
+    names = {row[key]: row[ident] for row in _named(tables, layout, "stream") if key in row}
     seats = {row["room"] for row in _named(tables, layout, "seat") if _is_ours(row["person"], store.region)}
     streams = {str(names[key]) for key in members if key in names} | {str(room) for room in seats}
     keys = frozenset(key for key in names if isinstance(key, int))
