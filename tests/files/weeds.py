@@ -15,7 +15,7 @@ from pathlib import Path
 
 from galera_cluster import REGION, SITES, WITNESS, Cluster
 from moonbow.data.seaweed import node_files, weed_sockets
-from moonbow.data.weed import program
+from moonbow.data.weed import find_weed
 from moonbow.files.adapters.objects import ObjectsSites
 from moonbow.files.process import open_objects
 from moonbow.launch.policy import Engines, Spec, plan_processes
@@ -115,7 +115,7 @@ class Weeds:
     def shell(self, site: str, *commands: str) -> str:
         """What `weed shell` says to an operator at a site."""
         master, grpc = Ports.OBJECTS_MASTER, objects_grpc_port(self.world, self.world.site(site), Ports.OBJECTS_MASTER)
-        argv = (program(), f"-config_dir={self.folder(site)}", "-logtostderr=true", "shell")
+        argv = (find_weed(), f"-config_dir={self.folder(site)}", "-logtostderr=true", "shell")
         done = subprocess.run(
             (*argv, f"-master={self.address(site)}:{master}.{grpc}"),
             input="\n".join(commands) + "\n", capture_output=True, text=True, timeout=180,

@@ -1,12 +1,13 @@
-"""Programs of others: where Debian's packages put them, and running one to its end."""
+"""Programs of others: where Debian's packages put them, running one to its end, and ending one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Callable
+from contextlib import suppress
 
 from .errors import ConfigError
 
@@ -34,3 +35,15 @@ async def run_program(within_s: float, *argv: str, before: Callable[[], None] | 
             process.kill()
             await process.wait()
     return process.returncode, said.decode(errors="replace")
+
+
+async def end_process(process: Process, within_s: float) -> None:
+    """Ask a child to end (SIGTERM), and kill it if it has not ended in time."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(within_s):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

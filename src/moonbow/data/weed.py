@@ -20,7 +20,7 @@ from .seaweed import keeps_objects, node_files, render_weed, weed_argv, weed_fil
 CURE = "`./moonbow up`, without --no-build, brings it"
 
 
-def program() -> str:
+def find_weed() -> str:
     """Where `weed` is; `ConfigError` saying how to get it."""
     beside = Path(sys.executable).parent / "weed"
     found = str(beside) if beside.is_file() else shutil.which("weed")
@@ -55,7 +55,7 @@ def main() -> int:
         ref = world.site(given.site)
         if not keeps_objects(world, ref):
             raise ConfigError(f"{given.site}: no SeaweedFS belongs there")
-        argv = weed_argv(program(), world, ref, state)
+        argv = weed_argv(find_weed(), world, ref, state)
         prepare(world, ref, state)
     except (ConfigError, OSError) as error:
         print(f"weed: {error}", file=sys.stderr)

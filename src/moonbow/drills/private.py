@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from moonbow.base.errors import ConfigError
+from moonbow.base.programs import end_process
 from moonbow.world import load_world
 
 from .stage import Stage
@@ -36,7 +36,7 @@ class PrivateStage(Stage):
 
     async def stop_world(self) -> None:
         """End every process of the world, in order."""
-        await _stop(self.launcher)
+        await end_process(self.launcher, STOP_S)
 
     async def start_world(self) -> None:
         """Start it again; returns when all of it is ready."""
@@ -59,7 +59,7 @@ async def private_world(world_file: Path, slot: int, keep: bool = False) -> Asyn
             stage = PrivateStage(state, file, launcher)
             yield stage
         finally:
-            await _stop(stage.launcher if stage is not None else launcher)
+            await end_process(stage.launcher if stage is not None else launcher, STOP_S)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,15 +95,3 @@ async def _until_ready(launcher: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         raise ConfigError(f"the private world was not ready within {READY_S:g} s") from None
     raise ConfigError(f"the private world's launcher ended with {await launcher.wait()}")
-
-
-async def _stop(launcher: asyncio.subprocess.Process) -> None:
-    if launcher.returncode is not None:
-        return
-    launcher.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(STOP_S):
-            await launcher.wait()
-    except TimeoutError:
-        launcher.kill()
-        await launcher.wait()

@@ -94,7 +94,7 @@ def _world_problems(world: World) -> Iterator[str]:
     stores = [name for name, region in world.regions.items() if region.data.objects == "seaweedfs"]
     if stores:
         try:
-            weed.program()
+            weed.find_weed()
         except ConfigError as error:
             yield f'regions.{stores[0]}.data: objects = "seaweedfs": {error}'
 

@@ -159,7 +159,7 @@ _MONGODB = {
     "span": Table("order", {**_NAMELESS, **_TIMELINE["span"].columns, "stream": STREAM}, ("stream", "person")),
     "post": Table(
         "private",
-        {**{k: v for k, v in _TIMELINE["post"].columns.items() if k != "entry"}, "_id": own("ent"), "body": TEXT},
+        {**_TIMELINE["post"].columns, "_id": own("ent"), "body": TEXT},
         ("_id",),
     ),
     **{

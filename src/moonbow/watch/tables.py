@@ -131,7 +131,7 @@ def _here(world: World, store: Store, tables: Tables, layout: dict[str, tuple[st
         return policy.here_in(world, store.region, frozenset(), frozenset())
     members = {row["stream"] for row in _named(tables, layout, "span") if _is_ours(row["person"], store.region)}
     key, ident = ("key", "id") if "key" in layout["stream"] else ("_id", "_id")  # SQL's, MongoDB's
-    names = {row[key]: row[ident] for row in _named(tables, layout, "stream") if key in row}
+    names = {row[key]: row[ident] for row in _named(tables, layout, "stream")}
     seats = {row["room"] for row in _named(tables, layout, "seat") if _is_ours(row["person"], store.region)}
     streams = {str(names[key]) for key in members if key in names} | {str(room) for room in seats}
     keys = frozenset(key for key in names if isinstance(key, int))

@@ -12,13 +12,14 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from moonbow.base.errors import ConfigError
 from moonbow.base.files import make_private
 from moonbow.base.leash import leash
 from moonbow.base.line import Line
+from moonbow.base.programs import end_process
 from moonbow.world import Ports, World, site_address
 
 from ..restore import node_folder
@@ -50,7 +51,7 @@ async def lone_node(world: World, state: Path, region: str) -> AsyncGenerator[No
         await _until_ready(agent, site_address(world, first), first.site.name, logs)
         yield
     finally:
-        await _stop(agent)
+        await end_process(agent, STOP_S)
 
 
 async def _start(state: Path, site: str, log: Path) -> Process:
@@ -90,14 +91,3 @@ async def _health(address: str) -> int | None:
     finally:
         if line is not None:
             line.abort()
-
-
-async def _stop(agent: Process) -> None:
-    with suppress(ProcessLookupError):
-        agent.terminate()
-    try:
-        async with asyncio.timeout(STOP_S):
-            await agent.wait()
-    except TimeoutError:
-        agent.kill()
-        await agent.wait()
